@@ -124,7 +124,8 @@ export function positiveMagnitude(content: Buffer, what: string): Buffer {
 }
 
 export function booleanValue(content: Buffer, what: string): boolean {
-  if (content.length !== 1 || (content[0] !== 0 && content[0] !== 0xff)) throw badDer(what, 'has a BOOLEAN not 00 or FF');
+  if (content.length !== 1 || (content[0] !== 0 && content[0] !== 0xff))
+    throw badDer(what, 'has a BOOLEAN not 00 or FF');
   return content[0] === 0xff;
 }
 
@@ -183,6 +184,7 @@ export function timeValue(element: DerElement, what: string): Date {
   const [, year, month, day, hour, minute, second] = match;
   const at = new Date(`${year}-${month}-${day}T${hour}:${minute}:${second}.000Z`);
   // 31 February parses as a March day; the day must survive the round trip.
-  if (Number.isNaN(at.getTime()) || at.getUTCDate() !== Number(day)) throw badDer(what, 'has a day that does not exist');
+  if (Number.isNaN(at.getTime()) || at.getUTCDate() !== Number(day))
+    throw badDer(what, 'has a day that does not exist');
   return at;
 }

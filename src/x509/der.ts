@@ -94,7 +94,12 @@ export function integerContent(value: Uint8Array | number | bigint): Buffer {
   }
   let octets = 1;
   while (big < -(1n << BigInt(8 * octets - 1))) octets += 1;
-  return Buffer.from(BigInt.asUintN(8 * octets, big).toString(16).padStart(2 * octets, '0'), 'hex');
+  return Buffer.from(
+    BigInt.asUintN(8 * octets, big)
+      .toString(16)
+      .padStart(2 * octets, '0'),
+    'hex',
+  );
 }
 
 function unsignedContent(bytes: Uint8Array): Buffer {
