@@ -18,4 +18,6 @@ export default {
   },
   testMatch: ['<rootDir>/test/**/*.test.ts'],
   testTimeout: 60_000,
+  globalSetup: '<rootDir>/test/support/run-directory.mjs',
+  globalTeardown: '<rootDir>/test/support/stop-services.mjs',
 };

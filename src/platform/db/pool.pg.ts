@@ -1,0 +1,109 @@
+import { randomInt } from 'node:crypto';
+import { setTimeout as sleep } from 'node:timers/promises';
+import pg from 'pg';
+
+export type Pool = pg.Pool;
+export type PoolClient = pg.PoolClient;
+/** Either: whatever runs one statement. Write queries against this so that they work inside and outside a transaction. */
+export type Queryable = Pick<pg.PoolClient, 'query'>;
+
+export interface PoolOptions {
+  /** Shown in pg_stat_activity and in the server's log; the process's name, e.g. `enrol-server`. */
+  readonly applicationName: string;
+  /** Connections at most; default 10. */
+  readonly connectionsMax?: number;
+  /** The server ends any statement that takes longer; default 5,000 ms. 0 = no limit (migrations, exports). */
+  readonly statementTimeoutMs?: number;
+  /** A lost connection outside a query is reported here; the pool replaces it by itself. */
+  readonly onIdleError?: (error: Error) => void;
+}
+
+const INT8_OID = 20;
+
+/** Sequence numbers and counts fit a double for the next 9 quadrillion; beyond that a silent rounding must not happen. */
+function parseInt8(text: string): number {
+  const value = Number(text);
+  if (!Number.isSafeInteger(value)) throw new RangeError(`bigint ${text} does not fit a number`);
+  return value;
+}
+
+/** pg's own parsers, but bigint as a number. */
+const types: pg.CustomTypesConfig = {
+  getTypeParser: (oid: number, format?: 'text' | 'binary') =>
+    oid === INT8_OID && format !== 'binary' ? parseInt8 : pg.types.getTypeParser(oid, format as 'text'),
+};
+
+/**
+ * Opens a pool. Nothing connects until the first query; a connection that cannot be had within 5 s is an error.
+ * `bigint` columns arrive as numbers, `timestamptz` as Date, `bytea` as Buffer.
+ */
+export function openPool(url: string, options: PoolOptions): Pool {
+  const pool = new pg.Pool({
+    connectionString: url,
+    types,
+    application_name: options.applicationName,
+    max: options.connectionsMax ?? 10,
+    connectionTimeoutMillis: 5_000,
+    idleTimeoutMillis: 30_000,
+    statement_timeout: options.statementTimeoutMs ?? 5_000,
+    // A process that stalls inside a transaction must not hold its locks for ever.
+    idle_in_transaction_session_timeout: 15_000,
+    keepAlive: true,
+  });
+  // Without a listener an idle connection's loss (a database restart) would end the process.
+  pool.on('error', (error) => options.onIdleError?.(error));
+  return pool;
+}
+
+export interface TransactionOptions {
+  /** Default `read committed`. */
+  readonly isolation?: 'read committed' | 'repeatable read' | 'serializable';
+}
+
+/** Serialization failure and deadlock: the database rolled back and asks us to try again. */
+const RETRYABLE = new Set(['40001', '40P01']);
+const RETRIES_MAX = 3;
+
+/**
+ * Runs `fn` in one transaction: commit when it resolves, roll back when it throws. After a serialization failure or a
+ * deadlock the whole of `fn` runs again, three times at most, after a random pause: so it must have no effect but its
+ * queries. A connection lost during COMMIT is thrown, not retried, because its outcome is unknown.
+ */
+export async function withTransaction<T>(
+  pool: Pool,
+  fn: (client: PoolClient) => Promise<T>,
+  options: TransactionOptions = {},
+): Promise<T> {
+  for (let attempt = 0; ; attempt++) {
+    try {
+      return await runOnce(pool, fn, options.isolation ?? 'read committed');
+    } catch (thrown) {
+      if (attempt >= RETRIES_MAX || !RETRYABLE.has(sqlState(thrown) ?? '')) throw thrown;
+      await sleep(randomInt(5, 20) * 2 ** attempt);
+    }
+  }
+}
+
+/** The SQLSTATE of a PostgreSQL error (`23505` unique violation …), undefined for anything else. */
+export function sqlState(thrown: unknown): string | undefined {
+  return thrown instanceof pg.DatabaseError ? thrown.code : undefined;
+}
+
+async function runOnce<T>(pool: Pool, fn: (client: PoolClient) => Promise<T>, isolation: string): Promise<T> {
+  const client = await pool.connect();
+  let broken: Error | undefined;
+  try {
+    await client.query(`BEGIN ISOLATION LEVEL ${isolation}`);
+    const value = await fn(client);
+    await client.query('COMMIT');
+    return value;
+  } catch (thrown) {
+    await client.query('ROLLBACK').catch((error: Error) => {
+      broken = error;
+    });
+    throw thrown;
+  } finally {
+    // A connection that could not roll back is not given to the next caller.
+    client.release(broken);
+  }
+}
