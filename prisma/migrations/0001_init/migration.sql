@@ -90,6 +90,7 @@ CREATE TABLE approval (
 );
 
 CREATE TABLE restriction_use (
+  id        bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   person_id integer NOT NULL REFERENCES person(id),
   at        timestamptz NOT NULL,
   units     integer NOT NULL,
@@ -162,12 +163,13 @@ CREATE TABLE line (
 
 -- The operator's own table: which access line an address belongs to, and when (rules 5.5).
 CREATE TABLE line_prefix (
+  id            bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   prefix        cidr NOT NULL,
   line_id       integer NOT NULL REFERENCES line(id),
   authoritative boolean NOT NULL DEFAULT true,
   valid_from    timestamptz NOT NULL,
   valid_to      timestamptz,
-  PRIMARY KEY (prefix, valid_from)
+  UNIQUE (prefix, valid_from)
 );
 CREATE INDEX line_prefix_lookup ON line_prefix USING gist (prefix inet_ops);
 
