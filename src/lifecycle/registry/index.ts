@@ -1,0 +1,10 @@
+/**
+ * Who exists and in which state: makers, batches, units, cells, lines, our own CAs, and the machines that serve.
+ * Promises: a unit's state changes only along the legal transitions, with actor, reason and history in the same commit;
+ * of two changes at once one wins and the other learns the current state; a cell or a line is never on two units; a
+ * line is found from an address by the operator's own table, never from what a caller says; a machine has a role only
+ * by the exact issuing key plus its approved row.
+ */
+export type * from './issuer-directory.js';
+export * from './machine.js';
+export type * from './registry.js';
