@@ -105,3 +105,8 @@ export function distributionPointName(uri: string): Buffer {
 export function crlDistributionPoints(uri: string): Buffer {
   return sequence(sequence(distributionPointName(uri)));
 }
+
+/** Four or sixteen octets. */
+export function ipName(address: Buffer): Buffer {
+  return implicitTag(7, address);
+}

@@ -49,6 +49,8 @@ export const OID = {
   clientAuth: '1.3.6.1.5.5.7.3.2',
   ocspSigning: '1.3.6.1.5.5.7.3.9',
   timeStamping: '1.3.6.1.5.5.7.3.8',
+  cmcRa: '1.3.6.1.5.5.7.3.28',
+  documentSigning: '1.3.6.1.5.5.7.3.36',
   ipsecIke: '1.3.6.1.5.5.7.3.17',
 
   ocspBasic: '1.3.6.1.5.5.7.48.1.1',

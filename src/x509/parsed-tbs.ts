@@ -131,7 +131,7 @@ const V3 = 2;
 
 function readVersion(fields: DerReader): void {
   const wrapped = fields.optional(0xa0);
-  if (wrapped === undefined) return fields.fail('is not version 3');
+  if (wrapped === undefined) throw badDer(WHAT, 'is not version 3');
   const inner = new DerReader(wrapped.content, 'version');
   const version = smallIntegerValue(inner.expect(TAG.INTEGER).content, 'version');
   inner.end();
@@ -173,9 +173,9 @@ type KnownExtensions = Omit<
 >;
 
 function readKnownExtensions(extensions: readonly Extension[]): KnownExtensions {
-  const valueOf = (id: string): Buffer | undefined => extensions.find((entry) => entry.id === id)?.value;
+  const encodedValue = (id: string): Buffer | undefined => extensions.find((entry) => entry.id === id)?.value;
   const read = <T>(id: string, reader: (value: Buffer) => T): T | undefined => {
-    const value = valueOf(id);
+    const value = encodedValue(id);
     return value === undefined ? undefined : reader(value);
   };
   for (const { id, critical } of extensions) {
@@ -197,7 +197,7 @@ function readKnownExtensions(extensions: readonly Extension[]): KnownExtensions 
     ekus: read(OID.extendedKeyUsage, readExtendedKeyUsage) ?? [],
     isCa: basic?.isCa ?? false,
     pathLen: basic?.pathLen,
-    hasNoCheck: valueOf(OID.ocspNoCheck) !== undefined,
+    hasNoCheck: encodedValue(OID.ocspNoCheck) !== undefined,
     crlUrls: read(OID.crlDistributionPoints, readCrlUrls) ?? [],
     ocspUrls: access?.ocspUrls ?? [],
     caUrls: access?.caUrls ?? [],
