@@ -1,0 +1,7 @@
+/**
+ * A certificate, key, unit, lineage or batch stops being trusted; holds and releases.
+ * Promises: one transaction does all of it (state, status rows, CRL entries, ledger); a repeat changes nothing; whatever is
+ * being signed for a revoked unit meanwhile is void; leaving LOST or QUARANTINED never revives an old certificate; more
+ * than a hundred units a person and day need a second person.
+ */
+export type * from './revocation.js';
