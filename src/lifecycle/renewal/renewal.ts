@@ -1,0 +1,119 @@
+import type { Transaction } from '../../platform/db/transaction.js';
+import type { Freshness, IssuedAnswer, ProvedCredential } from '../enrolment/index.js';
+import type { Actor } from '../model/index.js';
+
+/** The room's use-cases as a rim sees them; `makeRenewal(deps)` binds them. */
+export interface Renewal {
+  /**
+   * The verdict table of the lineage, carried out: successor, same certificate, soft displacement, hard fork, refusal.
+   *
+   * @throws FemtoError BAD_REQUEST, KEY_*, ID_MISMATCH, POP_FAIL, NONCE_BAD, PREDECESSOR_MISMATCH, FORK_HARD,
+   *   CLAIM_CONTESTED, IDEMPOTENCY_CONFLICT, DEVICE_*, CERT_REVOKED, CERT_EXPIRED, REACTIVATE, RATE_LIMITED;
+   *   HSM_UNAVAILABLE and RETRY_LATER are retryable
+   */
+  renew(request: RenewalRequest): Promise<IssuedAnswer>;
+  /** First use of the new certificate's key. Repeating it is harmless. */
+  confirm(request: { readonly credential: ProvedCredential }): Promise<Confirmation>;
+  advise(request: { readonly credential: ProvedCredential }): Promise<Advice>;
+  /** Hands over a pre-issued certificate (units whose key cannot change). */
+  pickUp(request: PickUpRequest): Promise<IssuedAnswer>;
+  /** @throws FemtoError NOT_FOUND; BAD_REQUEST past 90 % of life or reversed; STATE_CONFLICT slot not in use */
+  moveWindow(tx: Transaction, move: WindowMove): Promise<void>;
+}
+
+export interface RenewalRequest {
+  readonly credential: ProvedCredential;
+  readonly csr: string | Buffer;
+  /**
+   * DER ECDSA by the old key over `femtopki-renew-v1\n<nonce>\n<sha256 hex of CSR DER>\n`; null where the protocol proves
+   * the old key by itself (EST, CMP).
+   */
+  readonly predecessorSignature: Buffer | null;
+  readonly idempotencyKey: string | null;
+  readonly freshness: Freshness;
+}
+
+export interface Confirmation {
+  readonly generation: number;
+  readonly state: 'confirmed';
+  /** Pre-issue profiles only: presented at the next pick-up, hex. */
+  readonly lineageToken: string | null;
+}
+
+export interface Advice {
+  readonly renewFrom: Date;
+  readonly renewUntil: Date;
+  readonly generation: number;
+  readonly state: 'pending' | 'confirmed' | 'superseded';
+  /** A pre-issued successor waits. */
+  readonly pickup: boolean;
+  /** When to ask again. */
+  readonly retryAfterSeconds: number;
+}
+
+export interface PickUpRequest {
+  readonly credential: ProvedCredential;
+  /** Hex, from the last confirmation; null before the first. */
+  readonly lineageToken: string | null;
+}
+
+export interface WindowMove {
+  readonly slotId: number;
+  readonly renewFrom: Date;
+  readonly renewUntil: Date;
+  readonly actor: Actor;
+  readonly at: Date;
+}
+
+/** A certificate whose window has opened, for the rotation worker. */
+export interface DueSlot {
+  readonly slotId: number;
+  readonly unitId: number;
+  readonly generation: number;
+  readonly renewFrom: Date;
+  readonly renewUntil: Date;
+  readonly notAfter: Date;
+  readonly renewalMode: 'rekey' | 'preissue';
+}
+
+/** Where a scan of due slots goes on: (renewFrom, slotId) of the last row seen. */
+export interface DueCursor {
+  readonly renewFrom: Date;
+  readonly slotId: number;
+}
+
+export type TaskState = 'due' | 'reminded' | 'overdue' | 'preissued' | 'done' | 'dead';
+
+export interface RenewalTask {
+  readonly slotId: number;
+  readonly unitId: number;
+  readonly state: TaskState;
+  readonly openedAt: Date;
+  readonly remindedAt: Date | null;
+  readonly reminders: number;
+  readonly tries: number;
+  readonly lastError: string | null;
+  readonly closedAt: Date | null;
+}
+
+/** The worker's book: what is due and how far each is. Every change is a guarded UPDATE, so running twice is harmless. */
+export interface TaskStore {
+  /** Slots in use whose window has opened and that have no successor and no open task; keyset page, 500 at most. */
+  findDueSlots(tx: Transaction, options: { now: Date; after: DueCursor | null; limit?: number }): Promise<DueSlot[]>;
+  /** True where this call opened it. */
+  openTask(tx: Transaction, slot: { slotId: number; unitId: number }, at: Date): Promise<boolean>;
+  /** Opens many; returns the slot ids opened by this call. */
+  openTasks(tx: Transaction, slots: readonly { slotId: number; unitId: number }[], at: Date): Promise<number[]>;
+  task(tx: Transaction, slotId: number): Promise<RenewalTask | null>;
+  markReminded(tx: Transaction, slotId: number, at: Date): Promise<boolean>;
+  markOverdue(tx: Transaction, slotId: number, at: Date): Promise<boolean>;
+  markPreissued(tx: Transaction, slotId: number, at: Date): Promise<boolean>;
+  /** Counts a failed try; the fifth makes it dead. */
+  markFailed(tx: Transaction, slotId: number, error: string, at: Date): Promise<TaskState>;
+  closeTask(tx: Transaction, slotId: number, at: Date): Promise<boolean>;
+  /** Open tasks by age, for reminders and lists; keyset by slot id. */
+  openTasksPage(
+    tx: Transaction,
+    options: { states: readonly TaskState[]; afterSlotId: number; limit: number },
+  ): Promise<RenewalTask[]>;
+}
