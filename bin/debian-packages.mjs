@@ -39,7 +39,8 @@ export async function installPackages(groups) {
   const missing = missingOf(wanted);
   if (missing.length === 0) return;
   const [shell, how] = rootShell(missing);
-  await step(`system packages ${missing.join(' ')}${how}`, async () => {
+  say(`Missing system packages: ${missing.join(' ')}`);
+  await step(`${missing.length} system packages${how}`, async () => {
     const install = (update) => ['-c', installScript(missing, update)];
     // An empty list of packages knows none; a stale one names versions that are gone: then once more after an update.
     const listed = readdirSync('/var/lib/apt/lists').some(

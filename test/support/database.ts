@@ -50,8 +50,8 @@ const START_TIMEOUT_MS = 55_000;
 
 /** URL of the run's server; the first caller in the whole run starts it. */
 async function runPostgres(): Promise<string> {
-  const dir = process.env['FEMTOPKI_TEST_RUN_DIR'];
-  const runPid = process.env['FEMTOPKI_TEST_RUN_PID'];
+  const dir = process.env['FP_TEST_RUN_DIR'];
+  const runPid = process.env['FP_TEST_RUN_PID'];
   if (!dir || !runPid) throw new Error('No run directory: start tests with the repository’s jest.config.mjs.');
   const ready = join(dir, 'postgres.url');
   const failed = join(dir, 'postgres.failed');

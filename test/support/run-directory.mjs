@@ -8,6 +8,6 @@ import { join } from 'node:path';
 
 export default function makeRunDirectory() {
   const dir = mkdtempSync(join(tmpdir(), 'fp-test-'));
-  process.env.FEMTOPKI_TEST_RUN_DIR = dir;
-  process.env.FEMTOPKI_TEST_RUN_PID = String(process.pid);
+  process.env.FP_TEST_RUN_DIR = dir;
+  process.env.FP_TEST_RUN_PID = String(process.pid);
 }

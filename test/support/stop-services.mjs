@@ -4,7 +4,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 
 export default async function stopServices() {
-  const dir = process.env.FEMTOPKI_TEST_RUN_DIR;
+  const dir = process.env.FP_TEST_RUN_DIR;
   if (!dir) return;
   const pidFile = join(dir, 'holder.pid');
   if (existsSync(pidFile)) {

@@ -1,0 +1,151 @@
+/**
+ * Every setting of an installation: its meaning, default and example. The field comments are the manual; unknown names are
+ * refused, so that a misspelt limit is not silently the default.
+ */
+import { isIP } from 'node:net';
+import { z } from 'zod';
+
+const DAY_SECONDS = 86_400;
+const HOUR_SECONDS = 3_600;
+
+const port = (example: number) => z.int().min(0).max(65_535).default(example).meta({ example });
+const host = z
+  .string()
+  .refine((text) => isIP(text) !== 0, 'must be an IP address')
+  .default('127.0.0.1')
+  .meta({ example: '127.0.0.1' });
+const seconds = (fallback: number, max: number) =>
+  z.int().min(1).max(max).default(fallback).meta({ example: fallback });
+const baseUrl = (example: string) =>
+  z
+    .url({ protocol: /^https?$/, error: 'must be an http or https URL' })
+    .refine((text) => !text.endsWith('/'), 'must not end with a slash')
+    .optional()
+    .meta({ example });
+const filePath = (example: string) => z.string().min(1).max(4_096).meta({ example });
+const section = <Shape extends z.core.$ZodLooseShape>(shape: Shape) => z.strictObject(shape).prefault({} as never);
+
+const listener = (example: number) => section({ host, port: port(example) });
+
+export const configSchema = z.strictObject({
+  /** `demo`: one machine, one person at the ceremony, embedded parts. `production`: refuses what only a demo may do. */
+  mode: z.enum(['demo', 'production']).default('demo').meta({ example: 'demo' }),
+  /** Name of the operator: O= of every certificate's subject. */
+  operator: z
+    .string()
+    .regex(
+      /^[\p{L}\p{N}][\p{L}\p{N} .,'&()-]{0,62}[\p{L}\p{N}.)]$/u,
+      "must be a name of 2 to 64 letters, digits, spaces and .,'&()-",
+    )
+    .default('Hanbit Mobile')
+    .meta({ example: 'Hanbit Mobile' }),
+  /** DNS realm under which every unit is named `<EUI>.<realm>` (TS 23.003); name constraint of the Device CAs. Lower case. */
+  realm: z
+    .string()
+    .max(200)
+    .regex(
+      /^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?(\.[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?)+$/,
+      'must be a lower-case DNS name with at least two labels',
+    )
+    .default('femto.hanbit.example')
+    .meta({ example: 'femto.hanbit.example' }),
+  /** Where everything of this installation lives. Default `./data`; relative to the working directory. */
+  dataDir: filePath('./data').default('./data'),
+  /** PostgreSQL to use instead of the embedded one. Also DATABASE_URL, or DATABASE_URL_FILE: a file that holds it. */
+  databaseUrl: z
+    .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgresql URL' })
+    .optional()
+    .meta({ example: 'postgresql://femtopki@db.internal/femtopki' }),
+  /** Redis for the queues; without it they run on PostgreSQL. Also REDIS_URL, or REDIS_URL_FILE. */
+  redisUrl: z
+    .url({ protocol: /^(rediss?|unix)$/, error: 'must be a redis URL' })
+    .optional()
+    .meta({ example: 'redis://cache.internal:6379/0' }),
+  pkcs11: section({
+    /** The PKCS#11 module's shared library. */
+    module: filePath('/usr/lib/softhsm/libsofthsm2.so').default('/usr/lib/softhsm/libsofthsm2.so'),
+  }),
+  listen: section({
+    /** TLS: device and factory REST `/v1`, EST and CMP under `/.well-known/`. */
+    enrol: listener(8443),
+    /** Plain HTTP: CMP only. */
+    enrolPlain: listener(8081),
+    /** Plain HTTP: OCSP, CRLs, CA certificates, `/time`. */
+    status: listener(8080),
+    /** mTLS for security gateways. */
+    gateway: listener(8444),
+    /** Operator API and console. Without TLS files it may listen on loopback only. */
+    operator: section({
+      host,
+      port: port(8090),
+      /** PEM chain and key (0600) that put TLS on this listener. */
+      certificateFile: filePath('/etc/femtopki/operator.pem').optional(),
+      keyFile: filePath('/etc/femtopki/operator.key').optional(),
+    }),
+  }),
+  /** Probes and metrics, one port a process. */
+  metrics: section({
+    host,
+    enrol: port(9464),
+    status: port(9465),
+    gateway: port(9466),
+    operator: port(9467),
+    worker: port(9468),
+    signer: port(9469),
+  }),
+  /**
+   * How the outside reaches the listeners: written into certificates (CRL, OCSP, CA addresses), links and answers.
+   * Default: the listener's own address.
+   */
+  publicUrls: section({
+    enrol: baseUrl('https://enrol.hanbit.example'),
+    status: baseUrl('http://pki.hanbit.example'),
+    gateway: baseUrl('https://gateway-pki.hanbit.example'),
+    operator: baseUrl('https://pki-admin.hanbit.example'),
+  }),
+  /** Lives of certificates in seconds; the signer's own file and the profiles hold the ceilings. */
+  lives: section({
+    operationalSeconds: seconds(7 * DAY_SECONDS, 31 * DAY_SECONDS),
+    /** A unit may lie in a warehouse for years before its first activation. */
+    bootstrapSeconds: seconds(3_650 * DAY_SECONDS, 7_320 * DAY_SECONDS),
+    servicesSeconds: seconds(30 * DAY_SECONDS, 31 * DAY_SECONDS),
+    ocspSignerSeconds: seconds(14 * DAY_SECONDS, 14 * DAY_SECONDS),
+    /** notBefore lies this far back, inside the life, for clocks that lag. */
+    backdateSeconds: seconds(HOUR_SECONDS, 2 * HOUR_SECONDS),
+  }),
+  status: section({
+    /** A CRL is published at least this often, and at once on revoke. */
+    crlEverySeconds: seconds(HOUR_SECONDS, 24 * HOUR_SECONDS),
+    /** nextUpdate − thisUpdate; policy ceiling 24 h. */
+    crlSeconds: seconds(6 * HOUR_SECONDS, 24 * HOUR_SECONDS),
+    /** nextUpdate − thisUpdate of a `good` answer; policy ceiling 4 h. */
+    ocspGoodSeconds: seconds(HOUR_SECONDS, 4 * HOUR_SECONDS),
+  }),
+  renewal: section({
+    /** Renewal is due after this part of the life, ± the jitter below. */
+    dueAtFraction: z
+      .number()
+      .gt(0)
+      .lt(1)
+      .default(2 / 3)
+      .meta({ example: 0.667 }),
+    jitterFraction: z.number().min(0).max(0.3).default(0.1).meta({ example: 0.1 }),
+  }),
+  /** Proxies whose X-Forwarded-For is believed: addresses or CIDRs. */
+  trustedProxies: z.array(z.string().min(2).max(64)).max(64).default([]).meta({ example: '10.0.0.0/8' }),
+  log: section({
+    level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info').meta({ example: 'info' }),
+    /** A log file is closed and numbered at this size; so many closed ones are kept for each process. */
+    rotateBytes: z
+      .int()
+      .min(65_536)
+      .default(16 * 1024 * 1024)
+      .meta({ example: 16_777_216 }),
+    keepFiles: z.int().min(1).max(100).default(5).meta({ example: 5 }),
+  }),
+});
+
+/** As written in the file. */
+export type ConfigInput = z.input<typeof configSchema>;
+/** With defaults filled in. */
+export type ConfigFields = z.output<typeof configSchema>;
