@@ -1,0 +1,42 @@
+import { holdsPrivateKey } from '../../x509/private-key-material.js';
+import { FemtoError } from '../errors.js';
+
+/** Names under which nobody may put anything into the record; hashes of such things have other names (`tokenHash`). */
+const SECRET_NAME =
+  /^(?:(?:user|so|hsm|token)?pin|.*passw(?:or)?d|.*passphrase|.*secret|.*private_?key(?:_?(?:pem|der))?|imsi|msisdn|supi|imei)$/i;
+
+/** Runs that may be hex or base64 of a key; the shortest EC private key container has 39 bytes. */
+const ENCODED_RUN = /[A-Za-z0-9+/_-]{52,}/g;
+const HEX = /^(?:[0-9a-f]{2})+$/i;
+/** An IMSI or IMEI stands alone as 15 digits; digits inside hex, base64 or a longer number are something else. */
+const FIFTEEN_DIGITS = /(?<![0-9A-Za-z+/_-])\d{15}(?![0-9A-Za-z+/_-])/;
+
+/**
+ * The record is kept for years and read by many: what must never be in it is refused at the door (ADM-3, OPS-4).
+ *
+ * @throws FemtoError INTERNAL that names the field, never its value
+ */
+export function refuseSecrets(name: string, value: unknown): void {
+  if (name !== '' && SECRET_NAME.test(name) && value !== null) throw refused(`the field "${name.slice(0, 40)}"`);
+  if (typeof value === 'number' && Number.isInteger(value) && Math.abs(value) >= 1e14 && Math.abs(value) < 1e15) {
+    throw refused('a number of 15 digits');
+  }
+  if (typeof value !== 'string') return;
+  if (holdsEncodedPrivateKey(value)) throw refused('something that looks like a private key');
+  if (FIFTEEN_DIGITS.test(value)) throw refused('a number of 15 digits');
+}
+
+function holdsEncodedPrivateKey(text: string): boolean {
+  if (text.includes('PRIVATE KEY-----')) return true;
+  for (const [run] of text.matchAll(ENCODED_RUN)) {
+    if (holdsPrivateKey(HEX.test(run) ? Buffer.from(run, 'hex') : Buffer.from(run, 'base64'))) return true;
+  }
+  return false;
+}
+
+function refused(what: string): FemtoError {
+  return new FemtoError(
+    'INTERNAL',
+    `A ledger entry holds ${what}: keys, PINs and subscriber numbers are never recorded; leave it out or record its hash.`,
+  );
+}
