@@ -107,7 +107,7 @@ export const configSchema = z.strictObject({
   lives: section({
     operationalSeconds: seconds(7 * DAY_SECONDS, 31 * DAY_SECONDS),
     /** A unit may lie in a warehouse for years before its first activation. */
-    bootstrapSeconds: seconds(3_650 * DAY_SECONDS, 7_320 * DAY_SECONDS),
+    bootstrapSeconds: seconds(730 * DAY_SECONDS, 1_096 * DAY_SECONDS),
     servicesSeconds: seconds(30 * DAY_SECONDS, 31 * DAY_SECONDS),
     ocspSignerSeconds: seconds(14 * DAY_SECONDS, 14 * DAY_SECONDS),
     /** notBefore lies this far back, inside the life, for clocks that lag. */
