@@ -1,0 +1,63 @@
+import { createHash } from 'node:crypto';
+import { algorithmIdentifier } from '../../x509/signature-algorithm.js';
+import { readSpki, type Spki } from '../../x509/spki.js';
+import type { Hierarchy, HierarchyEntry } from './hierarchy.js';
+import type { TokenKey } from './token.js';
+import { KeyRefusal } from './token.js';
+
+/** What the judge knows of one key that it may use, checked against the token. */
+export interface KeyFacts {
+  readonly label: string;
+  readonly kind: HierarchyEntry['kind'];
+  readonly spki: Spki;
+  readonly subjectDer: Buffer;
+  readonly keyIdentifier: Buffer;
+  readonly notAfterMs: number;
+  /** AlgorithmIdentifier this key signs with. */
+  readonly algorithmDer: Buffer;
+  readonly hash: 'sha256' | 'sha384';
+}
+
+/** Issuer as an OCSP CertID names it (RFC 6960 section 4.1.1), by hash length in bytes: 20 = SHA-1, 32 = SHA-256. */
+export interface OcspIssuerHashes {
+  readonly nameHashes: readonly Buffer[];
+  readonly keyHashes: readonly Buffer[];
+}
+
+export function keyFacts(entry: HierarchyEntry, key: TokenKey): KeyFacts {
+  // Whoever edits hierarchy.json must not be able to make one CA's key sign in another's name.
+  if (key.spki.toString('hex') !== entry.spkiHex) {
+    throw new KeyRefusal(
+      key.label,
+      'the token holds another public key than its certificate; restore ca/hierarchy.json',
+    );
+  }
+  const spki = readSpki(key.spki);
+  const hash = key.curve === 'P-256' ? 'sha256' : 'sha384';
+  return {
+    label: entry.label,
+    kind: entry.kind,
+    spki,
+    subjectDer: Buffer.from(entry.subjectDerHex, 'hex'),
+    keyIdentifier: Buffer.from(entry.keyIdentifierHex, 'hex'),
+    notAfterMs: Date.parse(entry.notAfter),
+    algorithmDer: algorithmIdentifier(hash === 'sha256' ? 'ecdsa-with-SHA256' : 'ecdsa-with-SHA384'),
+    hash,
+  };
+}
+
+export function ocspIssuerHashes(entry: HierarchyEntry): OcspIssuerHashes {
+  const subjectDer = Buffer.from(entry.subjectDerHex, 'hex');
+  const { keyBits } = readSpki(Buffer.from(entry.spkiHex, 'hex'));
+  const hashes = ['sha1', 'sha256', 'sha384', 'sha512'] as const;
+  return {
+    nameHashes: hashes.map((name) => createHash(name).update(subjectDer).digest()),
+    keyHashes: hashes.map((name) => createHash(name).update(keyBits).digest()),
+  };
+}
+
+export function entryOf(hierarchy: Hierarchy, label: string): HierarchyEntry {
+  const entry = hierarchy.entries.find((candidate) => candidate.label === label);
+  if (!entry) throw new KeyRefusal(label, 'ca/hierarchy.json does not list it; run the ceremony that makes it');
+  return entry;
+}

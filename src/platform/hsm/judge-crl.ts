@@ -1,0 +1,98 @@
+/** May this CRL be signed? REV-3: number and thisUpdate never fall, life under the ceiling, the CA's own name and key. */
+import { oid, TAG } from '../../x509/der.js';
+import { DerReader, integerValue, readDer } from '../../x509/der-reader.js';
+import { OID } from '../../x509/oids.js';
+import type { SignRequest } from '../signer.js';
+import { type NewestCrl, sortedRecords } from './crl-memory.js';
+import type { KeyFacts } from './issuer-facts.js';
+import { extensionKey, readExtensionMap, timeMs } from './leaf-tbs.js';
+import { deny, Refusal } from './refusal.js';
+
+const CRL_NUMBER = extensionKey(oid(OID.crlNumber));
+const AUTHORITY_KEY = extensionKey(oid(OID.authorityKeyIdentifier));
+const DELTA = extensionKey(oid(OID.deltaCrlIndicator));
+const KEY_IDENTIFIER_TAG = 0x80;
+const SERIAL_BYTES_MAX = 20;
+
+export interface CrlJudgement {
+  readonly issuer: KeyFacts;
+  readonly lifeSecondsMax: number;
+  readonly skewMs: number;
+  readonly nowMs: number;
+  readonly newest: NewestCrl | undefined;
+}
+
+/**
+ * @returns what to remember once it is signed; undefined for a delta, which replaces no base
+ * @throws Refusal; FemtoError BAD_REQUEST from the DER reader
+ */
+export function judgeCrl(request: SignRequest, by: CrlJudgement): NewestCrl | undefined {
+  const fields = readDer(request.tbs, TAG.SEQUENCE, 'CRL');
+  const version = fields.expect(TAG.INTEGER, 'version').content;
+  if (version.length !== 1 || version[0] !== 1) deny('The CRL is not version 2.');
+  if (!fields.expect(TAG.SEQUENCE, 'signature algorithm').der.equals(by.issuer.algorithmDer)) {
+    deny('The signature algorithm is not that of the CA key.');
+  }
+  if (!fields.expect(TAG.SEQUENCE, 'issuer').der.equals(by.issuer.subjectDer)) {
+    deny('The issuer name is not that of the CA whose key is asked for.');
+  }
+  const thisUpdate = fields.next();
+  const nextUpdate = fields.next();
+  const thisUpdateMs = timeMs(thisUpdate.tag, thisUpdate.content);
+  checkLife(thisUpdateMs, timeMs(nextUpdate.tag, nextUpdate.content), by);
+  const revoked = fields.optional(TAG.SEQUENCE);
+  const extensions = readExtensionMap(fields.enter(0xa0, 'CRL extensions'));
+  fields.end();
+  const authority = extensions.get(AUTHORITY_KEY);
+  if (!authority) deny('The CRL has no authority key identifier.');
+  const keyIdentifier = readDer(authority.value, TAG.SEQUENCE, 'authority key identifier').expect(KEY_IDENTIFIER_TAG);
+  if (!keyIdentifier.content.equals(by.issuer.keyIdentifier))
+    deny('The authority key identifier is not that of the CA key.');
+
+  const number = crlNumber(extensions.get(CRL_NUMBER)?.value);
+  if (request.name !== `crl:${request.keyLabel}:${number}`)
+    deny('The name of the request is not crl:<CA>:<number> of the TBS.');
+  if (extensions.has(DELTA)) return undefined;
+  if (by.newest && number <= by.newest.number)
+    deny(`CRL number ${number} is not above ${by.newest.number}, signed before.`);
+  if (by.newest && thisUpdateMs < by.newest.thisUpdateMs) deny('thisUpdate lies before that of the CRL signed before.');
+  return { number, thisUpdateMs, serials: sortedRecords(revoked ? serialsOf(revoked.content) : []) };
+}
+
+function checkLife(thisUpdateMs: number, nextUpdateMs: number, { lifeSecondsMax, nowMs, skewMs }: CrlJudgement): void {
+  const lifeSeconds = (nextUpdateMs - thisUpdateMs) / 1_000;
+  if (lifeSeconds <= 0) deny('nextUpdate is not after thisUpdate.');
+  if (lifeSeconds > lifeSecondsMax) {
+    throw new Refusal(
+      'LIFETIME_EXCEEDS_CEILING',
+      `The CRL lives ${lifeSeconds} s; the signer's ceiling is ${lifeSecondsMax} s.`,
+    );
+  }
+  if (thisUpdateMs > nowMs + skewMs) deny('thisUpdate lies in the future.');
+}
+
+function crlNumber(value: Buffer | undefined): bigint {
+  if (!value) deny('The CRL has no CRL number.');
+  const reader = new DerReader(value, 'CRL number');
+  const number = integerValue(reader.expect(TAG.INTEGER).content, 'CRL number');
+  reader.end();
+  // RFC 5280 section 5.2.3 allows 20 octets; ours are a counter, and the memory file has eight.
+  if (number < 0n || number >= 1n << 63n) deny('The CRL number is not one of ours.');
+  return number;
+}
+
+function serialsOf(content: Buffer): Buffer[] {
+  const serials: Buffer[] = [];
+  const list = new DerReader(content, 'revoked certificates');
+  while (!list.atEnd) {
+    const entry = list.expect(TAG.SEQUENCE, 'revoked certificate').content;
+    // The serial is the entry's first field; a reader object for each of a million entries would double the time.
+    const length = entry[1] ?? 0;
+    if (entry[0] !== TAG.INTEGER || length === 0 || length > SERIAL_BYTES_MAX + 1 || 2 + length > entry.length) {
+      deny('A revoked entry has no proper serial number.');
+    }
+    const serial = entry.subarray(2, 2 + length);
+    serials.push(serial[0] === 0 && length > 1 ? serial.subarray(1) : serial);
+  }
+  return serials;
+}
