@@ -1,7 +1,8 @@
+import type { Transaction } from '../../platform/db/transaction.js';
+import type { FemtoError } from '../../platform/errors.js';
+import type { LedgerEntry } from '../../platform/ledger/ledger.js';
 import type { Spki } from '../../x509/spki.js';
 import type { CertificatePurpose, CertificateRecord } from '../model/index.js';
-import type { Transaction } from '../../platform/db/transaction.js';
-import type { LedgerEntry } from '../../platform/ledger/ledger.js';
 
 /**
  * What a room hands to issuance after it has authenticated the requester, checked registry state, proof of possession
@@ -33,6 +34,11 @@ export interface ApprovedRequest {
   readonly withIssued?: (tx: Transaction, certificate: CertificateRecord) => Promise<void>;
   /** Facts for the ledger beside the standard ones. */
   readonly facts?: LedgerEntry['body'];
+  /**
+   * The requester proved possession over a value of ours (nonce in the CSR, CMP protection): a key that another unit holds
+   * then flags both. Without it only the caller is flagged, or anyone could smear an owner (rules 3.8). Default false.
+   */
+  readonly keyProved?: boolean;
   /** Allows the key when the same unit already holds it: replacing its own expired successor, or pre-issue. */
   readonly sameKeyAllowed?: boolean;
   /** Pre-issue: the CA-signed predecessor that the signer wants to see. */
@@ -44,25 +50,46 @@ export interface SuccessorClaim {
   readonly lineageId: number | null;
   readonly generation: number;
   readonly preissued: boolean;
-  /** A pending slot that this claim displaces in the same transaction (rules 4, the soft row). */
+  /**
+   * A slot of the same generation that this claim displaces in the same transaction: a pending one with another key (the
+   * soft row of rules 4, at most one an hour) or one with the same key whose certificate ran out unfetched.
+   */
   readonly displacesSlotId: number | null;
+  /** A new activation: the unit's lineage that ends in the same transaction, before the new one opens. */
+  readonly closesLineageId?: number;
 }
 
 export type IssuanceOutcome =
   | { readonly ok: true; readonly certificate: CertificateRecord }
-  | { readonly ok: false; readonly error: import('../../platform/errors.js').FemtoError };
+  | { readonly ok: false; readonly error: FemtoError };
 
 /**
  * An approved request becomes a recorded, signed certificate: intent (T1), token, check, record (T2), answer. Concurrent
  * calls share micro-batches (flush at 256 rows or after a few milliseconds). One refused row never fails its neighbours.
+ * A pending predecessor is confirmed by the claim of the next generation (its key was just proved), except for pre-issue,
+ * which needs a confirmed one.
  *
- * @throws FemtoError KEY_IN_USE | KEY_BLOCKED | STATE_CONFLICT (slot taken, epoch moved) | HSM_UNAVAILABLE (retryable)
- *   | LIFETIME_EXCEEDS_CEILING | RETRY_LATER (backlog, database)
+ * @throws FemtoError KEY_IN_USE | KEY_BLOCKED | STATE_CONFLICT (slot taken, unit changed) | HSM_UNAVAILABLE (retryable)
+ *   | LIFETIME_EXCEEDS_CEILING | RETRY_LATER (same key in flight, backlog, clock, database)
  */
 export interface Issuance {
   issue(request: ApprovedRequest): Promise<CertificateRecord>;
   /** Bulk: same steps, outcomes per row in order. */
   issueMany(requests: readonly ApprovedRequest[]): Promise<IssuanceOutcome[]>;
+  /** The certificate of an earlier attempt, for an idempotent repeat (REN-3); null while it is not issued. */
+  byAttempt(attemptId: string): Promise<CertificateRecord | null>;
   /** Drains what is queued; afterwards every call is refused with RETRY_LATER. */
   close(): Promise<void>;
+}
+
+/** Reads recorded certificates. */
+export interface CertificateReader {
+  /** Prunes partitions by the hour inside our serials; null when it is not recorded. */
+  bySerial(tx: Transaction, issuerId: number, serial: Buffer): Promise<CertificateRecord | null>;
+  /** Null while the attempt is signing, or was abandoned. */
+  byAttempt(tx: Transaction, attemptId: string): Promise<CertificateRecord | null>;
+  /** Every certificate of this key, newest first. */
+  bySpki(tx: Transaction, spkiHash: Buffer): Promise<CertificateRecord[]>;
+  /** Certificates of a unit that have not run out at `at`, newest first. */
+  unexpiredOfUnit(tx: Transaction, unitId: number, at: Date): Promise<CertificateRecord[]>;
 }

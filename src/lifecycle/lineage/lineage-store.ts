@@ -1,0 +1,28 @@
+import type { Transaction } from '../../platform/db/transaction.js';
+import type { LineageSlot } from '../model/index.js';
+import type { ConfirmedBy, Lineage, LineageState } from './lineage.js';
+
+/** Rows of `lineage` and `lineage_slot`. Only the lineage room and issuance's T1/T2 write them. */
+export interface LineageStore {
+  slotBySerial(tx: Transaction, issuerId: number, serial: Buffer): Promise<LineageSlot | null>;
+  slotsByKey(tx: Transaction, spkiHash: Buffer): Promise<LineageSlot[]>;
+  slotById(tx: Transaction, slotId: number): Promise<LineageSlot | null>;
+  lineage(tx: Transaction, lineageId: number, lock: boolean): Promise<Lineage | null>;
+  liveLineageOfUnit(tx: Transaction, unitId: number, lock: boolean): Promise<Lineage | null>;
+  /** Oldest generation first, then by id. */
+  slots(tx: Transaction, lineageId: number): Promise<LineageSlot[]>;
+  /** pending → confirmed; false when the row was not pending. */
+  confirm(
+    tx: Transaction,
+    change: { slotId: number; at: Date; by: ConfirmedBy; lineId: number | null },
+  ): Promise<boolean>;
+  touch(tx: Transaction, change: { slotId: number; at: Date; lineId: number | null }): Promise<void>;
+  setToken(tx: Transaction, change: { lineageId: number; tokenHash: Buffer }): Promise<void>;
+  /** Moves a lineage on; false when its state was not one of `from`. Locks unit before lineage, raises the unit's epoch. */
+  leave(
+    tx: Transaction,
+    change: { lineageId: number; from: readonly LineageState[]; to: LineageState; at: Date; reason: string },
+  ): Promise<boolean>;
+  /** `serial_number` of a lineage's unit, for the ledger. */
+  unitSerialNumber(tx: Transaction, lineageId: number): Promise<string>;
+}
