@@ -1,5 +1,5 @@
 import { boolean, octetString, oid, sequence, TAG } from './der.js';
-import { booleanValue, DerReader, oidValue } from './der-reader.js';
+import { badDer, booleanValue, DerReader, oidValue } from './der-reader.js';
 
 /** One Extension with its value still encoded. */
 export interface Extension {
@@ -39,4 +39,14 @@ export function readExtensions(outer: DerReader, what: string): Extension[] {
     if (extensions.length > EXTENSIONS_MAX) list.fail(`has more than ${EXTENSIONS_MAX} extensions`);
   }
   return extensions;
+}
+
+/** For places where we know no extension at all: reads the `[n]` content and refuses a critical one. */
+export function refuseCriticalExtensions(content: Buffer, what: string): void {
+  const inner = new DerReader(content, what);
+  const extensions = readExtensions(inner, what);
+  inner.end();
+  for (const { id, critical } of extensions) {
+    if (critical) throw badDer(what, `has the unknown critical extension ${id}`);
+  }
 }

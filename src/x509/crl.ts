@@ -1,0 +1,98 @@
+import { CRL_REASONS, type CrlReason } from './crl-reason.js';
+import {
+  bitString,
+  enumerated,
+  explicitTag,
+  generalizedTime,
+  implicitTag,
+  integer,
+  sequence,
+  x509Time,
+} from './der.js';
+import { extension } from './extension.js';
+import { distributionPointName } from './general-name.js';
+import { OID } from './oids.js';
+import { algorithmIdentifier, type IssuerSignature } from './signature-algorithm.js';
+
+export { CRL_REASONS, type CrlReason, crlReasonOf } from './crl-reason.js';
+export { type CrlExpectation, lintCrl } from './lint-crl.js';
+export { type Crl, type CrlEntry, crlEntries, readCrl, verifyCrlSignature } from './read-crl.js';
+
+/**
+ * One entry of revokedCertificates, DER. Made once in the revoking transaction and stored; a CRL then only joins them.
+ * `unspecified` is written by leaving the reason out (RFC 5280 section 5.3.1).
+ *
+ * @param entry  `serial`: unsigned magnitude; `reason`: name or code; `invalidSince`: when the key is thought lost
+ */
+export function crlEntry(entry: {
+  serial: Buffer;
+  revokedAt: Date;
+  reason?: CrlReason | number;
+  invalidSince?: Date;
+}): Buffer {
+  const code = typeof entry.reason === 'string' ? CRL_REASONS[entry.reason] : (entry.reason ?? 0);
+  const extensions: Buffer[] = [];
+  if (code !== CRL_REASONS.unspecified) extensions.push(extension(OID.reasonCode, false, enumerated(code)));
+  if (entry.invalidSince !== undefined) {
+    extensions.push(extension(OID.invalidityDate, false, generalizedTime(entry.invalidSince)));
+  }
+  const fields = [integer(entry.serial), x509Time(entry.revokedAt)];
+  if (extensions.length > 0) fields.push(sequence(...extensions));
+  return sequence(...fields);
+}
+
+export interface CrlFields {
+  /** The issuer's subject Name, copied from its certificate. */
+  readonly issuerSubjectDer: Buffer;
+  /** The issuer's actual subjectKeyIdentifier. */
+  readonly issuerKeyIdentifier: Buffer;
+  readonly alg: IssuerSignature;
+  /** Strictly rising per issuer, at most 20 octets; full and delta CRLs share the sequence. */
+  readonly number: bigint;
+  readonly thisUpdate: Date;
+  readonly nextUpdate: Date;
+  /** From {@link crlEntry}. */
+  readonly entries: Iterable<Buffer>;
+  /** CRL number of the complete CRL this delta builds on; left out: a complete CRL. */
+  readonly deltaBase?: bigint;
+  /** Only for gateways known to honour it: strongSwan 5.9.8 ignores an IDP. Same URI as in the certificates' CDP. */
+  readonly distributionPointUrl?: string;
+}
+
+/**
+ * TBSCertList DER, ready for the signer. An empty list is left out, never written as an empty SEQUENCE.
+ *
+ * @see RFC 5280 section 5.1
+ */
+export function buildCrlTbs(fields: CrlFields): Buffer {
+  const entries = Buffer.concat([...fields.entries]);
+  return sequence(
+    CRL_VERSION_2,
+    algorithmIdentifier(fields.alg),
+    fields.issuerSubjectDer,
+    x509Time(fields.thisUpdate),
+    x509Time(fields.nextUpdate),
+    entries.length === 0 ? entries : sequence(entries),
+    explicitTag(0, sequence(...crlExtensions(fields))),
+  );
+}
+
+/** Joins a TBSCertList and its signature (Ecdsa-Sig-Value, DER); the signature is not checked here. */
+export function assembleCrl(tbsDer: Buffer, alg: IssuerSignature, signatureDer: Buffer): Buffer {
+  return sequence(tbsDer, algorithmIdentifier(alg), bitString(signatureDer));
+}
+
+const CRL_VERSION_2 = integer(1);
+
+function crlExtensions({ issuerKeyIdentifier, number, deltaBase, distributionPointUrl }: CrlFields): Buffer[] {
+  const extensions = [
+    extension(OID.authorityKeyIdentifier, false, sequence(implicitTag(0, issuerKeyIdentifier))),
+    extension(OID.crlNumber, false, integer(number)),
+  ];
+  if (deltaBase !== undefined) extensions.push(extension(OID.deltaCrlIndicator, true, integer(deltaBase)));
+  if (distributionPointUrl !== undefined) {
+    const point = sequence(distributionPointName(distributionPointUrl));
+    extensions.push(extension(OID.issuingDistributionPoint, true, point));
+  }
+  return extensions;
+}

@@ -1,0 +1,116 @@
+import { FemtoError } from '../platform/errors.js';
+import { x509Time } from './der.js';
+import { type Crl, crlEntries } from './read-crl.js';
+
+/** What the publisher knows; a field left out is not compared. */
+export interface CrlExpectation {
+  readonly issuerSubjectDer?: Buffer;
+  readonly issuerKeyIdentifier?: Buffer;
+  /** The number must be above this one. */
+  readonly previousNumber?: bigint;
+  /** thisUpdate must not lie before this one. */
+  readonly previousThisUpdate?: Date;
+  /** Longest nextUpdate − thisUpdate; 24 h for Device, Bootstrap and Services CAs, 100 days for roots. */
+  readonly lifeMaxSeconds: number;
+  readonly entryCount?: number;
+  /** `leaf`: entries may not say cACompromise; `any` (default). */
+  readonly scope?: 'leaf' | 'any';
+}
+
+/**
+ * Rules for our own CRLs before and after signing.
+ *
+ * @throws FemtoError BAD_REQUEST with facts `rule` and `clause`
+ */
+export function lintCrl(crl: Crl, expected: CrlExpectation): Crl {
+  for (const [rule, clause, holds] of RULES) {
+    if (holds(crl, expected)) continue;
+    throw new FemtoError('BAD_REQUEST', `The CRL breaks rule ${rule} (${clause}); do not publish it.`, {
+      facts: { rule, clause },
+    });
+  }
+  return crl;
+}
+
+type Rule = readonly [name: string, clause: string, holds: (crl: Crl, expected: CrlExpectation) => boolean];
+
+const RULES: readonly Rule[] = [
+  [
+    'issuer-name',
+    'RFC 5280 section 5.1.2.3',
+    (crl, { issuerSubjectDer }) => issuerSubjectDer === undefined || crl.issuerDer.equals(issuerSubjectDer),
+  ],
+  ['signature-algorithm', 'RFC 5280 section 5.1.2.2', (crl) => crl.signatureAlgorithm.startsWith('ecdsa-with-')],
+  ['next-update-present', 'RFC 5280 section 5.1.2.5', (crl) => crl.nextUpdate !== undefined],
+  [
+    'validity-period',
+    'requirement REV-3',
+    (crl, { lifeMaxSeconds }) => {
+      const life = ((crl.nextUpdate?.getTime() ?? 0) - crl.thisUpdate.getTime()) / 1_000;
+      return life > 0 && life <= lifeMaxSeconds;
+    },
+  ],
+  [
+    'time-encoding',
+    'RFC 5280 section 5.1.2.4',
+    (crl) =>
+      crl.tbsDer.includes(x509Time(crl.thisUpdate)) &&
+      (crl.nextUpdate === undefined || crl.tbsDer.includes(x509Time(crl.nextUpdate))),
+  ],
+  ['number-present', 'RFC 5280 section 5.2.3', (crl) => crl.number !== undefined],
+  [
+    'number-rises',
+    'RFC 5280 section 5.2.3',
+    (crl, { previousNumber }) => previousNumber === undefined || (crl.number ?? -1n) > previousNumber,
+  ],
+  [
+    'time-does-not-go-back',
+    'requirement REV-3',
+    (crl, { previousThisUpdate }) =>
+      previousThisUpdate === undefined || crl.thisUpdate.getTime() >= previousThisUpdate.getTime(),
+  ],
+  [
+    'authority-key-identifier',
+    'RFC 5280 section 5.2.1',
+    (crl, { issuerKeyIdentifier }) =>
+      crl.aki !== undefined && (issuerKeyIdentifier === undefined || crl.aki.equals(issuerKeyIdentifier)),
+  ],
+  ['distribution-point', 'RFC 5280 section 5.2.5', distributionPointHolds],
+  [
+    'delta-base-older',
+    'RFC 5280 section 5.2.4',
+    (crl) => crl.deltaBase === undefined || crl.deltaBase < (crl.number ?? 0n),
+  ],
+  ['no-other-extension', 'requirement KEY-5', (crl) => crl.extensionOids.every((id) => WRITTEN.has(id))],
+  [
+    'entry-count',
+    'rules section 6.5',
+    (crl, { entryCount }) => entryCount === undefined || crl.entryCount === entryCount,
+  ],
+  ['entries', 'RFC 5280 section 5.3', entriesHold],
+];
+
+/** AKI, CRLNumber, DeltaCRLIndicator, IssuingDistributionPoint. AIA and FreshestCRL are deliberately not in it. */
+const WRITTEN: ReadonlySet<string> = new Set(['2.5.29.35', '2.5.29.20', '2.5.29.27', '2.5.29.28']);
+
+function distributionPointHolds({ distributionPoint: point }: Crl): boolean {
+  if (point === undefined) return true;
+  if (point.indirect || point.onlySomeReasons || point.onlyAttributeCerts) return false;
+  return point.urls.length === 1 && point.urls.every((url) => url.startsWith('http://'));
+}
+
+/**
+ * One entry per serial, with a reason that this kind of CRL may hold. A revocationDate after thisUpdate is not refused:
+ * two hosts' clocks differ by a second, and a CRL that is not published is worse than such a date.
+ */
+function entriesHold(crl: Crl, { scope = 'any' }: CrlExpectation): boolean {
+  const seen = new Set<string>();
+  for (const { serial, reason } of crlEntries(crl)) {
+    const key = serial.toString('latin1');
+    if (seen.has(key)) return false;
+    if (reason === 'removeFromCRL' && crl.deltaBase === undefined) return false;
+    if (reason === 'aACompromise' || (scope === 'leaf' && reason === 'cACompromise')) return false;
+    seen.add(key);
+  }
+  return true;
+}
