@@ -1,0 +1,8 @@
+/**
+ * May this unit connect?
+ * Promises: every check runs and every reason is told; no answer from a part is never a permit; only a call that says
+ * the gateway verified IKE AUTH may confirm a certificate or weigh more than soft; the line comes from the operator's
+ * own table, never from the caller; a certificate that chains to us but is not in the record is denied and revoked.
+ */
+export * from './authorise.js';
+export type * from './decision.js';

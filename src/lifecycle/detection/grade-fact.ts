@@ -1,0 +1,50 @@
+import type { EvidenceGrade } from '../model/index.js';
+
+/** A numbered entry of the ledger, as detection reads it. */
+export interface Fact {
+  readonly epoch: number;
+  readonly seq: number;
+  readonly kind: string;
+  readonly subject: string;
+  readonly at: Date;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+export interface GradedFact {
+  readonly grade: EvidenceGrade;
+  /** Names the kind of evidence; two strong ones count together only when these differ. */
+  readonly code: string;
+  readonly caseKind: string;
+}
+
+/** What an entry says about its subject; null for everything that is no evidence. Pure. */
+export function gradeFact(fact: Fact): GradedFact | null {
+  const grade = asGrade(fact.body['grade']);
+  switch (fact.kind) {
+    case 'lineage.forked':
+      return grade && { grade, code: grade === 'hard' ? 'FORK_HARD' : 'FORK_SOFT', caseKind: 'lineage-fork' };
+    case 'claim.contested':
+      return { grade: grade ?? 'hard', code: 'CLAIM_CONTESTED', caseKind: 'claim-contested' };
+    case 'certificate.unrecorded':
+      return { grade: 'strong', code: 'NOT_RECORDED', caseKind: 'unrecorded-certificate' };
+    case 'admission.denied':
+      return gradeDenial(fact);
+    default:
+      return null;
+  }
+}
+
+/** A lost unit that comes back is the thief; only a caller that proved the key is more than noise (rules 5.1). */
+function gradeDenial({ body }: Fact): GradedFact | null {
+  const reasons = Array.isArray(body['reasons']) ? body['reasons'] : [];
+  const weight: EvidenceGrade = body['keyProved'] === true ? 'strong' : 'soft';
+  if (reasons.includes('DEVICE_LOST')) return { grade: weight, code: 'DEVICE_LOST', caseKind: 'lost-unit-seen' };
+  if (reasons.includes('LINE_MISMATCH')) return { grade: weight, code: 'LINE_MISMATCH', caseKind: 'line-mismatch' };
+  if (reasons.includes('NOT_RECORDED'))
+    return { grade: weight, code: 'NOT_RECORDED', caseKind: 'unrecorded-certificate' };
+  return null;
+}
+
+function asGrade(value: unknown): EvidenceGrade | null {
+  return value === 'soft' || value === 'strong' || value === 'hard' ? value : null;
+}

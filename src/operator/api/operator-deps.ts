@@ -1,0 +1,29 @@
+import type { Enrolment } from '../../lifecycle/enrolment/index.js';
+import type { FactoryOffice } from '../../lifecycle/factory/index.js';
+import type { CaseDesk } from '../../lifecycle/incident/index.js';
+import type { MachineOffice, Registry } from '../../lifecycle/registry/index.js';
+import type { Renewal } from '../../lifecycle/renewal/index.js';
+import type { Revocation } from '../../lifecycle/revocation/index.js';
+import type { Clock, RandomBytes } from '../../platform/clock.js';
+import type { Transactor } from '../../platform/db/transaction.js';
+import type { Ledger } from '../../platform/ledger/ledger.js';
+import type { ApprovalStore, PersonStore } from '../people/person.js';
+import type { OperatorViews } from './views.js';
+
+/** What the operator API stands on; `apps/wire-operator.ts` binds it. */
+export interface OperatorDeps {
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+  readonly db: Transactor;
+  readonly ledger: Ledger;
+  readonly people: PersonStore;
+  readonly approvals: ApprovalStore;
+  readonly views: OperatorViews;
+  readonly registry: Registry;
+  readonly machines: MachineOffice;
+  readonly factory: FactoryOffice;
+  readonly enrolment: Enrolment;
+  readonly renewal: Renewal;
+  readonly revocation: Revocation;
+  readonly cases: CaseDesk;
+}

@@ -1,0 +1,14 @@
+import { PrismaPg } from '@prisma/adapter-pg';
+import { PrismaClient } from './generated/client.js';
+
+export type Prisma = PrismaClient;
+
+/**
+ * Prisma over the same database, for what people read and rarely write. The hot paths (issuance, status, ledger) use
+ * SQL in `*.pg.ts`, where a batch is one statement.
+ *
+ * @param url  PostgreSQL URL
+ */
+export function openPrisma(url: string): Prisma {
+  return new PrismaClient({ adapter: new PrismaPg({ connectionString: url, max: 4, statement_timeout: 5_000 }) });
+}
