@@ -5,6 +5,18 @@
  * line is found from an address by the operator's own table, never from what a caller says; a machine has a role only
  * by the exact issuing key plus its approved row.
  */
-export type * from './issuer-directory.js';
+export * from './issuer-directory.js';
+export * from './load-hierarchy.js';
 export * from './machine.js';
+export { type MachineDeps, type MachineOffice, type MachineRequest, makeMachineOffice } from './machine-register.js';
+export type * from './machine-store.js';
+export { makeRegistry } from './make-registry.js';
+export type * from './maker-store.js';
+export * from './names.js';
+export type * from './place-store.js';
+export { type MakerDeps, registerMaker } from './register-maker.js';
+export { assignPrefix, type NewPrefix, type PlaceDeps, registerCell, registerLine } from './register-place.js';
 export type * from './registry.js';
+export { makeRegistryOffice, type RegistryOffice } from './registry-office.js';
+export type { RegistryDeps } from './require-unit.js';
+export type * from './unit-store.js';

@@ -1,4 +1,7 @@
-import type { Transaction } from '../../platform/db/transaction.js';
+import type { Clock } from '../../platform/clock.js';
+import type { Transaction, Transactor } from '../../platform/db/transaction.js';
+import { readCertificate, verifyCertificateSignature } from '../../x509/certificate.js';
+import { readSpki } from '../../x509/spki.js';
 import type { Issuer, IssuerKind } from '../model/index.js';
 
 /** Our own CAs, cached; read again at most once a second when something unknown is asked for. */
@@ -10,13 +13,95 @@ export interface IssuerDirectory {
   /**
    * The CA of ours whose exact key signed this certificate: found by authorityKeyIdentifier, proved by its signature. A
    * name or an identifier alone proves nothing (rules 1.2). Null for every other certificate.
+   *
+   * @throws FemtoError BAD_REQUEST, KEY_WEAK when the bytes are no certificate we read
    */
   bySpkiOrSignature(certificate: { readonly der: Buffer }): Promise<Issuer | null>;
   /** Forget what is cached, e.g. after a ceremony. */
   refresh(): Promise<void>;
 }
 
-/** What the directory asks of the database. */
-export interface IssuerReader {
+/** Rows of `issuer`. */
+export interface IssuerStore {
   readIssuers(tx: Transaction): Promise<Issuer[]>;
+  /** False when the label, name, key or key identifier is there already. */
+  addIssuer(
+    tx: Transaction,
+    issuer: Omit<Issuer, 'id'> & { parentLabel: string | null; spkiHash: Buffer },
+  ): Promise<boolean>;
+  addOcspSigner(
+    tx: Transaction,
+    signer: { issuerId: number; notBefore: Date; notAfter: Date; keyLabel: string; certificateDer: Buffer },
+  ): Promise<void>;
+  addInstallation(tx: Transaction, installation: NewInstallation): Promise<void>;
+  readInstallation(tx: Transaction): Promise<Installation | null>;
+}
+
+export interface NewInstallation {
+  readonly installationId: string;
+  /** `O=` of every subject. */
+  readonly operator: string;
+  /** Lower-case domain that units' names end in. */
+  readonly realm: string;
+  readonly mode: 'demo' | 'production';
+  readonly createdAt: Date;
+}
+
+export interface Installation extends NewInstallation {
+  readonly epoch: number;
+  readonly admissionFrozen: boolean;
+  /** Why issuing is stopped; null when it is not. */
+  readonly issuingStopped: string | null;
+}
+
+const REFRESH_INTERVAL_MS = 1_000;
+/** A state change (a spare that goes into use) is seen this late at most without a refresh. */
+const AGE_MAX_MS = 10_000;
+
+export function makeIssuerDirectory(deps: {
+  readonly transactor: Transactor;
+  readonly issuers: IssuerStore;
+  readonly clock: Clock;
+}): IssuerDirectory {
+  let cached: readonly Issuer[] = [];
+  let readAtMs = Number.NEGATIVE_INFINITY;
+  let reading: Promise<readonly Issuer[]> | undefined;
+
+  const refresh = (): Promise<readonly Issuer[]> => {
+    reading ??= deps.issuers
+      .readIssuers(deps.transactor.read)
+      .then((issuers) => {
+        cached = issuers;
+        readAtMs = deps.clock.now().getTime();
+        return issuers;
+      })
+      .finally(() => {
+        reading = undefined;
+      });
+    return reading;
+  };
+  const ageMs = () => Math.abs(deps.clock.now().getTime() - readAtMs);
+  const current = async () => (ageMs() > AGE_MAX_MS ? refresh() : cached);
+  const find = async (matches: (issuer: Issuer) => boolean): Promise<Issuer | null> => {
+    const found = (await current()).find(matches);
+    if (found !== undefined || ageMs() < REFRESH_INTERVAL_MS) return found ?? null;
+    return (await refresh()).find(matches) ?? null;
+  };
+
+  return {
+    all: current,
+    byId: (issuerId) => find(({ id }) => id === issuerId),
+    byKind: async (kind) => (await current()).filter((issuer) => issuer.kind === kind && issuer.state === 'active'),
+    bySpkiOrSignature: async ({ der }) => {
+      const certificate = readCertificate(der);
+      const { aki } = certificate;
+      if (aki === undefined) return null;
+      const issuer = await find(({ keyIdentifier }) => keyIdentifier.equals(aki));
+      if (issuer === null || !issuer.subjectDer.equals(certificate.issuerDer)) return null;
+      return verifyCertificateSignature(certificate, readSpki(issuer.spkiDer)) ? issuer : null;
+    },
+    refresh: async () => {
+      await refresh();
+    },
+  };
 }

@@ -1,0 +1,33 @@
+import { FemtoError } from '../../platform/errors.js';
+
+/** An IMSI or IMEI is 15 digits; a name of ours never needs that shape, so none may carry one (ADM-3). */
+const FIFTEEN_DIGITS = /(?<![0-9])[0-9]{15}(?![0-9])/;
+
+export function holdsSubscriberNumber(text: string): boolean {
+  return FIFTEEN_DIGITS.test(text.replaceAll(/[ .\-/]/g, ''));
+}
+
+/**
+ * Free text and names that people choose: printable, bounded, no subscriber number, nothing that a spreadsheet runs.
+ *
+ * @param what  the field, for the message
+ * @throws FemtoError BAD_REQUEST
+ */
+export function checkName(text: string, what: string, pattern: RegExp = NAME): string {
+  if (!pattern.test(text)) {
+    throw new FemtoError('BAD_REQUEST', `The ${what} has characters or a length that names here do not have.`, {
+      facts: { field: what },
+    });
+  }
+  if (holdsSubscriberNumber(text)) {
+    throw new FemtoError('BAD_REQUEST', `The ${what} looks like a subscriber number; use another name.`, {
+      facts: { field: what },
+    });
+  }
+  return text;
+}
+
+const NAME = /^[\p{L}\p{N}][\p{L}\p{N} ._/-]{0,63}$/u;
+/** Machine names are host labels and common names at once. */
+export const HOST_LABEL = /^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$/;
+export const IDENTIFIER = /^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$/;

@@ -1,0 +1,163 @@
+import type { Transaction } from '../../platform/db/transaction.js';
+import type { Unit, UnitState } from '../model/index.js';
+import type { Profile, RowLock, StateHistoryRow } from './registry.js';
+import type { NewUnit, UnitKey, UnitStore } from './unit-store.js';
+
+const UNIT_COLUMNS = `id, maker_id AS "makerId", batch_id AS "batchId", serial_number AS "serialNumber", eui, fqdn, model,
+  profile, state, revocation_epoch AS "revocationEpoch", line_id AS "lineId", vendor_spki_hash AS "vendorSpkiHash"`;
+
+// NO KEY UPDATE: a state change must not make every insert of a row that refers to the unit wait.
+const LOCK_CLAUSE: Readonly<Record<RowLock, string>> = { share: 'FOR SHARE', update: 'FOR NO KEY UPDATE' };
+
+export const unitStore: UnitStore = {
+  find: async (tx, by, lock) => {
+    const [column, value] = keyOf(by);
+    const { rows } = await tx.query<Unit>(
+      `SELECT ${UNIT_COLUMNS} FROM unit WHERE ${column} = $1 ${lock === undefined ? '' : LOCK_CLAUSE[lock]}`,
+      [value],
+    );
+    return rows[0] ?? null;
+  },
+
+  writeState: async (tx, { unitId, to, reason, at }) => {
+    await tx.query('UPDATE unit SET state = $2, state_reason = $3, state_changed_at = $4 WHERE id = $1', [
+      unitId,
+      to,
+      reason,
+      at,
+    ]);
+  },
+
+  appendHistory: async (tx, rows) => {
+    await tx.query(
+      `INSERT INTO unit_history (unit_id, from_state, to_state, actor, reason, evidence, at)
+       SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])`,
+      [
+        rows.map((row) => row.unitId),
+        rows.map((row) => row.from),
+        rows.map((row) => row.to),
+        rows.map((row) => row.actor),
+        rows.map((row) => row.reason),
+        rows.map((row) => row.evidence),
+        rows.map((row) => row.at),
+      ],
+    );
+  },
+
+  history: async (tx, unitId) => {
+    const { rows } = await tx.query<StateHistoryRow>(
+      `SELECT from_state AS "from", to_state AS "to", actor, reason, evidence, at
+       FROM unit_history WHERE unit_id = $1 ORDER BY id`,
+      [unitId],
+    );
+    return rows;
+  },
+
+  raiseRevocationEpoch: async (tx, unitIds) => {
+    // Locked in id order first: two bulk revocations that overlap wait for each other instead of deadlocking.
+    await tx.query(
+      `WITH locked AS (SELECT id FROM unit WHERE id = ANY($1::int[]) ORDER BY id FOR NO KEY UPDATE)
+       UPDATE unit SET revocation_epoch = revocation_epoch + 1 FROM locked WHERE unit.id = locked.id`,
+      [unitIds],
+    );
+  },
+
+  touchContact: async (tx, unitId, at, stepMs) => {
+    await tx.query(
+      `UPDATE unit SET last_contact_at = $2
+       WHERE id = $1 AND (last_contact_at IS NULL OR last_contact_at + make_interval(secs => $3 / 1000.0) <= $2)`,
+      [unitId, at, stepMs],
+    );
+  },
+
+  writeProfile: async (tx, unitId, profile) => {
+    await tx.query('UPDATE unit SET profile = $2 WHERE id = $1', [unitId, profile]);
+  },
+
+  writeLine: async (tx, unitId, lineId) => {
+    await tx.query('UPDATE unit SET line_id = $2 WHERE id = $1', [unitId, lineId]);
+  },
+
+  profile: async (tx, name) => {
+    const { rows } = await tx.query<Profile>(
+      `SELECT name, life_seconds AS "lifeSeconds", renewal_mode AS "renewalMode", comeback_days AS "comebackDays"
+       FROM profile WHERE name = $1`,
+      [name],
+    );
+    return rows[0] ?? null;
+  },
+
+  taken: async (tx, rows) => {
+    const query = async (sql: string, values: readonly string[]) =>
+      (await tx.query<{ value: string }>(sql, [values])).rows.map(({ value }) => value);
+    return {
+      serialNumbers: await query(
+        'SELECT serial_number AS value FROM unit WHERE serial_number = ANY($1::text[])',
+        rows.map((row) => row.serialNumber),
+      ),
+      euis: await query(
+        'SELECT eui AS value FROM unit WHERE eui = ANY($1::text[])',
+        rows.map((row) => row.eui),
+      ),
+      hardware: await query(
+        `SELECT product_class || '/' || hardware_id AS value FROM unit
+         WHERE product_class || '/' || hardware_id = ANY($1::text[])`,
+        rows.map(hardwareKey),
+      ),
+    };
+  },
+
+  insert: insertUnits,
+
+  reworkAllowed: async (tx, unitId) => {
+    const { rows } = await tx.query<{ allowed: boolean }>(
+      'SELECT rework_allowed AS allowed FROM unit WHERE id = $1 FOR NO KEY UPDATE',
+      [unitId],
+    );
+    return rows[0]?.allowed === true;
+  },
+
+  writeRework: async (tx, unitId, allowed) => {
+    await tx.query('UPDATE unit SET rework_allowed = $2 WHERE id = $1', [unitId, allowed]);
+  },
+};
+
+async function insertUnits(
+  tx: Transaction,
+  batch: { makerId: number; batchId: number; at: Date },
+  rows: readonly NewUnit[],
+): Promise<number[]> {
+  const { rows: inserted } = await tx.query<{ id: number; state: UnitState }>(
+    `INSERT INTO unit (maker_id, batch_id, state_changed_at, serial_number, eui, fqdn, product_class, hardware_id, model,
+       vendor_spki_hash, state, state_reason)
+     SELECT $1, $2, $3, serial_number, eui, fqdn, product_class, hardware_id, model, vendor_spki_hash, state, 'manifest accepted'
+     FROM unnest($4::text[], $5::text[], $6::text[], $7::text[], $8::text[], $9::text[], $10::bytea[], $11::text[])
+       WITH ORDINALITY AS t (serial_number, eui, fqdn, product_class, hardware_id, model, vendor_spki_hash, state, n)
+     ORDER BY n RETURNING id`,
+    [
+      batch.makerId,
+      batch.batchId,
+      batch.at,
+      rows.map((row) => row.serialNumber),
+      rows.map((row) => row.eui),
+      rows.map((row) => row.fqdn),
+      rows.map((row) => row.productClass),
+      rows.map((row) => row.hardwareId),
+      rows.map((row) => row.model),
+      rows.map((row) => row.vendorSpkiHash),
+      rows.map((row) => row.state),
+    ],
+  );
+  return inserted.map(({ id }) => id);
+}
+
+function hardwareKey(row: NewUnit): string {
+  return `${row.productClass}/${row.hardwareId}`;
+}
+
+function keyOf(by: UnitKey): [string, string | number] {
+  if ('id' in by) return ['id', by.id];
+  if ('serialNumber' in by) return ['serial_number', by.serialNumber];
+  if ('fqdn' in by) return ['fqdn', by.fqdn];
+  return ['line_id', by.lineId];
+}

@@ -1,0 +1,52 @@
+import type { Transaction } from '../../platform/db/transaction.js';
+import type { Unit, UnitState } from '../model/index.js';
+import type { Profile, RowLock, StateHistoryRow } from './registry.js';
+
+/** A row of an accepted manifest on its way into the registry. */
+export interface NewUnit {
+  readonly serialNumber: string;
+  readonly eui: string;
+  readonly fqdn: string;
+  readonly productClass: string;
+  readonly hardwareId: string;
+  readonly model: string;
+  readonly vendorSpkiHash: Buffer | null;
+  /** BOOTSTRAPPED only where the row names the vendor certificate's key (rules 3.5). */
+  readonly state: 'MANIFESTED' | 'BOOTSTRAPPED';
+}
+
+/** What a manifest would collide with. */
+export interface TakenIdentities {
+  readonly serialNumbers: readonly string[];
+  readonly euis: readonly string[];
+  /** `<product class>/<hardware id>` */
+  readonly hardware: readonly string[];
+}
+
+/** Rows of `unit`, `unit_history` and `profile`. Every call runs in the caller's transaction. */
+export interface UnitStore {
+  find(tx: Transaction, by: UnitKey, lock?: RowLock): Promise<Unit | null>;
+  writeState(tx: Transaction, change: { unitId: number; to: UnitState; reason: string; at: Date }): Promise<void>;
+  appendHistory(tx: Transaction, rows: readonly (StateHistoryRow & { unitId: number })[]): Promise<void>;
+  history(tx: Transaction, unitId: number): Promise<StateHistoryRow[]>;
+  raiseRevocationEpoch(tx: Transaction, unitIds: readonly number[]): Promise<void>;
+  touchContact(tx: Transaction, unitId: number, at: Date, stepMs: number): Promise<void>;
+  writeProfile(tx: Transaction, unitId: number, profile: string): Promise<void>;
+  writeLine(tx: Transaction, unitId: number, lineId: number | null): Promise<void>;
+  profile(tx: Transaction, name: string): Promise<Profile | null>;
+  taken(tx: Transaction, rows: readonly NewUnit[]): Promise<TakenIdentities>;
+  /** One statement; ids in the order of the rows. */
+  insert(
+    tx: Transaction,
+    batch: { makerId: number; batchId: number; at: Date },
+    rows: readonly NewUnit[],
+  ): Promise<number[]>;
+  reworkAllowed(tx: Transaction, unitId: number): Promise<boolean>;
+  writeRework(tx: Transaction, unitId: number, allowed: boolean): Promise<void>;
+}
+
+export type UnitKey =
+  | { readonly id: number }
+  | { readonly serialNumber: string }
+  | { readonly fqdn: string }
+  | { readonly lineId: number };
