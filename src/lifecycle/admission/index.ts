@@ -5,4 +5,4 @@
  * own table, never from the caller; a certificate that chains to us but is not in the record is denied and revoked.
  */
 export * from './authorise.js';
-export type * from './decision.js';
+export * from './decision.js';
