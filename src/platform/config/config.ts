@@ -148,6 +148,8 @@ function relationFaults(config: ConfigFields): string[] {
     faults.push('lives.backdateSeconds must be at most a quarter of lives.operationalSeconds');
   }
   if (config.mode === 'production') {
+    if (config.failpoint !== undefined)
+      faults.push('failpoint (FEMTOPKI_FAILPOINT): production is not broken on purpose: remove it');
     if (config.databaseUrl === undefined)
       faults.push(
         'databaseUrl (DATABASE_URL): production needs a PostgreSQL of its own, for example "postgresql://femtopki@db.internal/femtopki"',

@@ -64,6 +64,16 @@ export function fromEnvironment(
   return { tree, faults };
 }
 
+/**
+ * The process's environment less every setting: what a child gets that reads its settings from a file alone, so that no
+ * setting reaches it by two ways and no URL with a password is inherited.
+ */
+export function environmentWithoutSettings(env: NodeJS.ProcessEnv = process.env): NodeJS.ProcessEnv {
+  const isSetting = (name: string): boolean =>
+    name.startsWith('FEMTOPKI_') || /^(DATABASE|REDIS)_URL(_FILE)?$/.test(name);
+  return Object.fromEntries(Object.entries(env).filter(([name]) => !isSetting(name)));
+}
+
 export interface Tree {
   [name: string]: unknown;
 }

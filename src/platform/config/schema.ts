@@ -108,7 +108,7 @@ export const configSchema = z.strictObject({
     operationalSeconds: seconds(7 * DAY_SECONDS, 31 * DAY_SECONDS),
     /** A unit may lie in a warehouse for years before its first activation. */
     bootstrapSeconds: seconds(730 * DAY_SECONDS, 1_096 * DAY_SECONDS),
-    servicesSeconds: seconds(30 * DAY_SECONDS, 31 * DAY_SECONDS),
+    servicesSeconds: seconds(30 * DAY_SECONDS, 30 * DAY_SECONDS),
     ocspSignerSeconds: seconds(14 * DAY_SECONDS, 14 * DAY_SECONDS),
     /** notBefore lies this far back, inside the life, for clocks that lag. */
     backdateSeconds: seconds(HOUR_SECONDS, 2 * HOUR_SECONDS),
@@ -133,6 +133,8 @@ export const configSchema = z.strictObject({
   }),
   /** Proxies whose X-Forwarded-For is believed: addresses or CIDRs. */
   trustedProxies: z.array(z.string().min(2).max(64)).max(64).default([]).meta({ example: '10.0.0.0/8' }),
+  /** Where a test may break a process: see platform/failpoint.ts. Refused in production. */
+  failpoint: z.string().max(500).optional().meta({ example: 'after-sign:kill' }),
   log: section({
     level: z.enum(['fatal', 'error', 'warn', 'info', 'debug', 'trace']).default('info').meta({ example: 'info' }),
     /** A log file is closed and numbered at this size; so many closed ones are kept for each process. */

@@ -20,6 +20,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  writeFileSync,
 } from 'node:fs';
 import { createRequire } from 'node:module';
 import { tmpdir, userInfo } from 'node:os';
@@ -86,14 +87,27 @@ export function placeHome(homeDir: string, account: ServerAccount): string {
   return realpathSync(home);
 }
 
-/** `<home>/socket`, or a short directory under the temporary one where the path would not fit into a socket address. */
+/**
+ * `<home>/socket`, or a short private directory under the temporary one where the path would not fit into a socket
+ * address. The home remembers that one, so that a server started again is found at the same address.
+ */
 export function placeSocketDir(home: string, account: ServerAccount): string {
-  let dir = join(home, 'socket');
-  if (Buffer.byteLength(join(dir, '.s.PGSQL.5432.lock')) > SOCKET_PATH_BYTES_MAX)
-    dir = mkdtempSync(join(tmpdir(), 'fpg-'));
-  mkdirSync(dir, { recursive: true, mode: 0o700 });
-  if (account.switched) chownSync(dir, account.uid, account.gid);
-  return dir;
+  const dir = join(home, 'socket');
+  if (Buffer.byteLength(join(dir, '.s.PGSQL.5432.lock')) <= SOCKET_PATH_BYTES_MAX) {
+    mkdirSync(dir, { recursive: true, mode: 0o700 });
+    if (account.switched) chownSync(dir, account.uid, account.gid);
+    return dir;
+  }
+  const pointer = join(home, 'socket-dir');
+  const known = existsSync(pointer) ? readFileSync(pointer, 'utf8') : undefined;
+  // Under a shared /tmp somebody else could have taken the name since: owner and mode must be as we made them.
+  const found = known === undefined ? undefined : lstatSync(known, { throwIfNoEntry: false });
+  if (known !== undefined && found?.isDirectory() && found.uid === account.uid && (found.mode & 0o077) === 0)
+    return known;
+  const made = mkdtempSync(join(tmpdir(), 'fpg-'));
+  if (account.switched) chownSync(made, account.uid, account.gid);
+  writeFileSync(pointer, made);
+  return made;
 }
 
 /** Directory with `bin/` and `lib/` of PostgreSQL that the account can execute from. */

@@ -185,6 +185,8 @@ function spawnServer(program: string, args: string[], account: ServerAccount, lo
   const log = openSync(logFile, 'a', 0o600);
   try {
     const options = {
+      // A session of its own: Ctrl-C must reach us alone, or the database would end before those who use it.
+      detached: true,
       cwd: '/',
       stdio: ['ignore', log, log] as ['ignore', number, number],
       env: { PATH: '/usr/bin:/bin', LC_ALL: 'C', TZ: 'UTC' },
