@@ -1,0 +1,73 @@
+import { readFileSync, statSync } from 'node:fs';
+import { join } from 'node:path';
+import type { RandomBytes } from '../../platform/clock.js';
+import { FemtoError } from '../../platform/errors.js';
+import type { CeremonyFile } from './ceremony-file.js';
+import { writeSecretFile } from './secret-file.js';
+
+export interface TokenPins {
+  readonly userPin: string;
+  readonly soPin: string;
+}
+
+/** 144 random bits as text. SoftHSM takes up to 255 characters; HSMs with shorter PINs are initialised by their own tools. */
+const PIN_RANDOM_BYTES = 18;
+const SHARE_CHARACTERS_MIN = 8;
+
+/**
+ * PINs of one token.
+ *
+ * Demo: random; the user PIN is kept as a 0600 file, the SO PIN is forgotten once used. Production: offline tokens have
+ * the people's shares put together and nothing is written; the online token's user PIN is random in a 0600 file, because
+ * its host must start without people.
+ */
+export function tokenPins(options: {
+  file: CeremonyFile;
+  token: string;
+  isOnline: boolean;
+  dataDir: string;
+  random: RandomBytes;
+}): TokenPins {
+  const { file, token, isOnline, dataDir, random } = options;
+  const shares = file.mode === 'production' ? pinShares(file) : undefined;
+  const soPin = shares?.soPin ?? randomPin(random);
+  if (shares && !isOnline) return { userPin: shares.userPin, soPin };
+  const userPin = randomPin(random);
+  writeSecretFile(
+    isOnline ? onlinePinFile(dataDir) : join(dataDir, 'secrets', 'ceremony', `${token}.pin`),
+    `${userPin}\n`,
+  );
+  return { userPin, soPin };
+}
+
+export function onlinePinFile(dataDir: string): string {
+  return join(dataDir, 'secrets', 'token-online.pin');
+}
+
+function randomPin(random: RandomBytes): string {
+  return random(PIN_RANDOM_BYTES).toString('base64url');
+}
+
+function pinShares(file: CeremonyFile): TokenPins {
+  const shares = file.people.flatMap(({ present, pinShareFile }) =>
+    present && pinShareFile ? readShare(pinShareFile) : [],
+  );
+  return {
+    userPin: shares.map((share) => share.userPin).join(''),
+    soPin: shares.map((share) => share.soPin).join(''),
+  };
+}
+
+function readShare(path: string): TokenPins {
+  if ((statSync(path).mode & 0o077) !== 0) {
+    throw new FemtoError('BAD_REQUEST', `The PIN share ${path} is readable by others; run chmod 600 on it.`);
+  }
+  const [userPin, soPin] = readFileSync(path, 'utf8').split(/\r?\n/);
+  if (!userPin || !soPin || userPin.length < SHARE_CHARACTERS_MIN || soPin.length < SHARE_CHARACTERS_MIN) {
+    throw new FemtoError(
+      'BAD_REQUEST',
+      `The PIN share ${path} needs two lines of at least ${SHARE_CHARACTERS_MIN} characters.`,
+    );
+  }
+  return { userPin, soPin };
+}

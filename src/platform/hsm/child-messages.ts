@@ -1,0 +1,13 @@
+import type { DeskCounts } from './signing-desk.js';
+import type { LoginOutcome } from './token-keeper.js';
+
+/** What a class process tells its parent. */
+export type ChildMessage =
+  | { readonly kind: 'may-login' }
+  | { readonly kind: 'login-over'; readonly outcome: LoginOutcome }
+  | { readonly kind: 'state'; readonly state: string; readonly reason: string }
+  | { readonly kind: 'pong'; readonly counts: DeskCounts; readonly journalled: number }
+  | { readonly kind: 'key-refused'; readonly message: string };
+
+/** What the parent tells a class process. */
+export type ParentMessage = { readonly kind: 'login-granted' } | { readonly kind: 'ping' } | { readonly kind: 'stop' };
