@@ -33,7 +33,6 @@ export interface PresentedCertificate {
 /** The record of issued certificates and their status, read by value. */
 export interface CertificateReader {
   record(tx: Transaction, key: CertificateKey): Promise<CertificateRecord | null>;
-  recordByAttempt(tx: Transaction, attemptId: string): Promise<CertificateRecord | null>;
   status(tx: Transaction, key: Pick<CertificateKey, 'issuerId' | 'serial'>): Promise<CertificateStatus>;
   isBlockedKey(tx: Transaction, spkiHash: Buffer): Promise<boolean>;
 }

@@ -4,5 +4,14 @@
  * a code alone is worth nothing; only tries that proved the key count, and five lock the grant; the same request gets
  * the same certificate; a second live claim after the first was confirmed holds both.
  */
+
+export type { AuthenticationDeps } from './authenticate-credential.js';
+export { authenticateCredential } from './authenticate-credential.js';
+export type { ActivationDeps } from './claim.js';
+export { createGrant, type GrantDeps, withdrawGrant } from './create-grant.js';
 export type * from './credential.js';
 export type * from './enrolment.js';
+export type { Grant, GrantStore } from './grant-store.js';
+export { type EnrolmentDeps, makeEnrolment } from './make-enrolment.js';
+export { makeNonces, NONCE_LIFE_MS, type Nonces, type VerifiedNonce } from './nonce.js';
+export type { IdempotencyScope, RequestGuard } from './request-guard.js';

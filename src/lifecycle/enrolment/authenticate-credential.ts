@@ -1,0 +1,68 @@
+import type { Clock } from '../../platform/clock.js';
+import type { Transactor } from '../../platform/db/transaction.js';
+import { FemtoError } from '../../platform/errors.js';
+import { type Certificate, readCertificate } from '../../x509/certificate.js';
+import type { Issuer } from '../model/index.js';
+import type { IssuerDirectory, Registry } from '../registry/index.js';
+import type { CertificateReader, PresentedCertificate, ProvedCredential } from './credential.js';
+
+export interface AuthenticationDeps {
+  readonly transactor: Transactor;
+  readonly clock: Clock;
+  readonly issuers: IssuerDirectory;
+  readonly registry: Pick<Registry, 'unitById'>;
+  readonly certificates: CertificateReader;
+  /** A certificate that chains to us and is in no record (AUD-2): entered as revoked, alarmed. */
+  readonly onUnrecorded: (certificate: Certificate, issuer: Issuer, address: string) => Promise<void>;
+}
+
+/**
+ * Whose key was proved. The role comes from the exact key that signed the certificate and from our record of it, never
+ * from a name or an EKU in it (rules 1.2).
+ *
+ * @throws FemtoError BAD_REQUEST | KEY_WEAK unreadable; UNKNOWN_ISSUER; CERT_NOT_YET_VALID; NOT_RECORDED; UNREGISTERED
+ */
+export async function authenticateCredential(
+  deps: AuthenticationDeps,
+  presented: PresentedCertificate,
+): Promise<ProvedCredential> {
+  const certificate = readCertificate(presented.der);
+  const issuer = await deps.issuers.bySpkiOrSignature(certificate);
+  const kind = issuer === null ? undefined : KIND_BY_ISSUER[issuer.kind];
+  if (issuer === null || kind === undefined) {
+    throw new FemtoError('UNKNOWN_ISSUER', 'The certificate comes from no CA of units; present the unit’s own one.');
+  }
+  if (certificate.notBefore.getTime() > deps.clock.now().getTime()) {
+    throw new FemtoError(
+      'CERT_NOT_YET_VALID',
+      'The certificate is not valid yet; check the clock of the issuing side.',
+    );
+  }
+  const tx = deps.transactor.read;
+  const key = { issuerId: issuer.id, serial: certificate.serial, notAfter: certificate.notAfter };
+  const record = await deps.certificates.record(tx, key);
+  if (record === null) await deps.onUnrecorded(certificate, issuer, presented.address);
+  // An ECDSA signature can be rewritten without the key: only the very bytes we recorded are ours.
+  if (!record?.der.equals(certificate.der)) {
+    throw new FemtoError('NOT_RECORDED', 'The certificate chains to us but is not in the record; treat it as forged.', {
+      facts: { issuer: issuer.label, serial: certificate.serial.toString('hex') },
+    });
+  }
+  const unit = record.unitId === null ? null : await deps.registry.unitById(tx, record.unitId);
+  if (unit === null) throw new FemtoError('UNREGISTERED', 'The certificate belongs to no unit; look at its record.');
+  return {
+    kind,
+    certificate,
+    issuer,
+    record,
+    unit,
+    status: await deps.certificates.status(tx, key),
+    provedAt: presented.provedAt,
+    address: presented.address,
+  };
+}
+
+const KIND_BY_ISSUER: Readonly<Partial<Record<Issuer['kind'], ProvedCredential['kind']>>> = {
+  'device-ca': 'operational',
+  'bootstrap-ca': 'bootstrap',
+};

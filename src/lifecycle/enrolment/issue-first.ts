@@ -1,0 +1,174 @@
+import type { Transaction } from '../../platform/db/transaction.js';
+import { FemtoError } from '../../platform/errors.js';
+import type { LineageView } from '../lineage/index.js';
+import type { CertificateRecord, Unit } from '../model/index.js';
+import { type ActivationDeps, type Claim, idempotencyConflict } from './claim.js';
+import type { IssuedAnswer } from './credential.js';
+import type { Grant } from './grant-store.js';
+import type { FirstIssue } from './judge-claim.js';
+import { nonceBad } from './nonce.js';
+
+/** Steps 7 to 10 of an activation that may be issued. */
+export async function issueFirst(
+  deps: ActivationDeps,
+  claim: Claim,
+  verdict: FirstIssue,
+  grant: Grant,
+): Promise<IssuedAnswer> {
+  // 7. The line, from our own resolver, never from the unit.
+  const network = await checkLine(deps, claim, grant);
+  const profile = await deps.registry.profile(deps.transactor.read, claim.unit.profile);
+  if (profile === null) throw new FemtoError('INTERNAL', 'The unit’s profile is gone; set another one.');
+  if (await deps.grants.isAdmissionFrozen(deps.transactor.read)) throw admissionFrozen();
+  const unit = verdict.closes === null ? claim.unit : await endLineage(deps, claim, verdict.closes);
+  if (verdict.grade !== null) await recordDisplacement(deps, claim, verdict, verdict.grade);
+  // 8. Issuance: intent with grant, nonce and idempotency key; token; record with the unit's state and bindings.
+  const certificate = await deps.issuance.issue({
+    purpose: 'operational',
+    unitId: unit.id,
+    machineId: null,
+    commonName: unit.fqdn,
+    sanDns: unit.fqdn,
+    spki: claim.csr.spki,
+    lifeSeconds: profile.lifeSeconds,
+    revocationEpoch: unit.revocationEpoch,
+    successor: {
+      lineageId: verdict.lineageId,
+      generation: 1,
+      preissued: false,
+      displacesSlotId: verdict.displacesSlotId,
+    },
+    actor: actorOf(unit),
+    sameKeyAllowed: verdict.displacesSlotId !== null && verdict.grade === null,
+    facts: { operation: 'activate', grantId: grant.id, network, address: claim.credential.address },
+    withIntent: (tx, attemptId) => spend(deps, claim, grant, tx, attemptId),
+    withIssued: (tx, issued) => activateUnit(deps, claim, grant, tx, issued),
+  });
+  // 9. The answer.
+  const slot = await deps.lineages.slotBySerial(deps.transactor.read, certificate.issuerId, certificate.serial);
+  return {
+    certificate,
+    generation: slot?.generation ?? 1,
+    renewFrom: slot?.renewFrom ?? certificate.notAfter,
+    renewUntil: slot?.renewUntil ?? certificate.notAfter,
+    repeated: false,
+  };
+}
+
+/** `NET_UNKNOWN` is soft evidence in the record and stops nobody (rules 5.5). */
+export async function checkLine(deps: ActivationDeps, { credential }: Claim, grant: Grant): Promise<string> {
+  const line = await deps.registry.lineAt(deps.transactor.read, credential.address, deps.clock.now());
+  if (line === null || !line.authoritative) return 'NET_UNKNOWN';
+  if (line.lineId === grant.lineId) return `line:${line.name}`;
+  throw new FemtoError(
+    'LINE_MISMATCH',
+    'The unit calls from another line than its grant names; order the move first.',
+    {
+      facts: { line: line.name, grantId: grant.id },
+    },
+  );
+}
+
+/** Runs in T1: any of these refuses this row alone, and gives back what the others took. */
+async function spend(
+  deps: ActivationDeps,
+  claim: Claim,
+  grant: Grant,
+  tx: Transaction,
+  attemptId: string,
+): Promise<void> {
+  const at = deps.clock.now();
+  const credential = claim.credential.certificate.spki.spkiHash;
+  if (await deps.grants.isAdmissionFrozen(tx)) throw admissionFrozen();
+  if (claim.idempotencyKey !== null) {
+    const key = { credential, operation: 'activate', key: claim.idempotencyKey };
+    const outcome = await deps.guard.claimKey(tx, { ...key, requestHash: claim.requestHash, attemptId, at });
+    if (outcome === 'other') throw idempotencyConflict();
+  }
+  if (claim.nonce !== null && !(await deps.guard.spendNonce(tx, claim.nonce))) throw nonceBad('was used before');
+  // A spent grant stands here only for its own lineage: a displaced or abandoned generation 1 (rules section 4).
+  if (grant.state === 'spent') return;
+  if (!(await deps.grants.spend(tx, { grantId: grant.id, attemptId, at }))) {
+    throw new FemtoError('STATE_CONFLICT', 'The grant was used or ended meanwhile; ask again.');
+  }
+  const body = { grantId: grant.id, attemptId };
+  await deps.ledger.append(tx, [{ kind: 'grant.spent', subject: actorOf(claim.unit), at, body }]);
+}
+
+/** Runs in T2: with the certificate recorded the unit is ACTIVE, on its line, with its cell. */
+async function activateUnit(
+  deps: ActivationDeps,
+  { unit }: Claim,
+  grant: Grant,
+  tx: Transaction,
+  issued: CertificateRecord,
+): Promise<void> {
+  const { registry } = deps;
+  const at = issued.issuedAt;
+  const actor = actorOf(unit);
+  const now = await registry.unitById(tx, unit.id, { lock: 'update' });
+  if (now?.state !== 'ACTIVE') {
+    await registry.changeState(tx, {
+      unitId: unit.id,
+      to: 'ACTIVE',
+      actor,
+      reason: `activated by grant ${grant.id}`,
+      at,
+    });
+  }
+  if (now?.lineId !== grant.lineId) {
+    if (now?.lineId !== null) await registry.releaseLine(tx, { unitId: unit.id, actor, at });
+    await registry.bindLine(tx, { unitId: unit.id, lineId: grant.lineId, actor, at });
+  }
+  if ((await registry.cellOf(tx, unit.id)) === null) {
+    const cell = await registry.freeCell(tx);
+    if (cell !== null) await registry.bindCell(tx, { unitId: unit.id, cellId: cell.id, actor, at });
+  }
+  await registry.touchContact(tx, unit.id, at);
+}
+
+/** Two people approved the grant (rules 3.6): the old chain ends for good before the new one begins. */
+async function endLineage(deps: ActivationDeps, { unit }: Claim, { lineage, slots }: LineageView): Promise<Unit> {
+  const at = deps.clock.now();
+  const actor = actorOf(unit);
+  return deps.transactor.run(async (tx) => {
+    await deps.registry.unitById(tx, unit.id, { lock: 'update' });
+    await deps.lineages.closeLineage(tx, { lineageId: lineage.id, reason: 'replaced by a new activation', actor, at });
+    const certificates = slots
+      .filter(
+        ({ state, notAfter }) => state !== 'abandoned' && state !== 'signing' && notAfter.getTime() > at.getTime(),
+      )
+      .map(({ issuerId, serial, notAfter }) => ({ issuerId, serial, notAfter, unitId: unit.id }));
+    await deps.revocation.setStatus(tx, certificates, { state: 'revoked', reason: 'superseded', actor, at });
+    const after = await deps.registry.unitById(tx, unit.id);
+    return after ?? unit;
+  });
+}
+
+function recordDisplacement(
+  deps: ActivationDeps,
+  { unit, credential, csr }: Claim,
+  verdict: FirstIssue,
+  grade: 'soft' | 'strong',
+): Promise<void> {
+  return deps.transactor.run((tx) =>
+    deps.lineages.recordFork(tx, {
+      grade,
+      lineageId: verdict.lineageId ?? 0,
+      at: deps.clock.now(),
+      actor: actorOf(unit),
+      row: 'head-1, other key, head pending',
+      presentedSlotId: null,
+      successorSlotId: verdict.displacesSlotId,
+      facts: { address: credential.address, newSpkiSha256: csr.spki.spkiHash.toString('hex') },
+    }),
+  );
+}
+
+function admissionFrozen(): FemtoError {
+  return new FemtoError('ADMISSION_FROZEN', 'New activations are frozen for the whole fleet; lift the freeze first.');
+}
+
+function actorOf(unit: Unit): string {
+  return `unit:${unit.serialNumber}`;
+}

@@ -1,0 +1,126 @@
+import { FemtoError } from '../../platform/errors.js';
+import { headOf, judgeRenewal, type LineageView } from '../lineage/index.js';
+import type { LineageSlot } from '../model/index.js';
+import { type GrantMatch, grantBad } from './match-grant.js';
+
+/** Everything a claim to generation 1 is judged by. */
+export interface ClaimSituation {
+  readonly now: Date;
+  readonly credential: { readonly kind: 'bootstrap' | 'operational'; readonly slotId: number | null };
+  readonly newSpkiHash: Buffer;
+  /** When the bootstrap key was last shown to be in the caller's hand. */
+  readonly liveAt: Date;
+  /** The unit's lineage that is not closed; null before the first activation and after a closure. */
+  readonly live: LineageView | null;
+  readonly grant: GrantMatch;
+}
+
+export type ClaimVerdict =
+  | FirstIssue
+  | { readonly kind: 'same-certificate'; readonly slotId: number }
+  /** Everything the first claim proved is proved again, with another key, after the first was confirmed (rules 3.4). */
+  | { readonly kind: 'contest'; readonly view: LineageView }
+  | { readonly kind: 'refuse'; readonly error: FemtoError };
+
+export interface FirstIssue {
+  readonly kind: 'issue';
+  /** Null opens a lineage. */
+  readonly lineageId: number | null;
+  readonly displacesSlotId: number | null;
+  /** The lineage that an approved new grant ends first. */
+  readonly closes: LineageView | null;
+  /** Grade of the displacement, for the record; null where nothing is displaced by another key. */
+  readonly grade: 'soft' | 'strong' | null;
+}
+
+/**
+ * Pure. The bootstrap certificate is generation 0: while generation 1 is pending the rows for head−1 apply, afterwards it
+ * is only ever a claim (rules section 3, items 4 to 8).
+ */
+export function judgeClaim(situation: ClaimSituation): ClaimVerdict {
+  const { live, grant } = situation;
+  if (live?.lineage.state === 'quarantined') {
+    return refuse(new FemtoError('DEVICE_QUARANTINED', 'The unit’s lineage is quarantined; settle its case first.'));
+  }
+  const own = live === null ? null : slotOfKey(live, situation.newSpkiHash);
+  if (own !== null) return { kind: 'same-certificate', slotId: own.id };
+  if (grant.kind === 'open') return issueByOpenGrant(live);
+  if (live === null || situation.credential.kind === 'operational') {
+    return refuse(grantBad(grant.kind === 'spent' ? 'the grant is spent' : faultOf(grant)));
+  }
+  return judgeGenerationZero(situation, live);
+}
+
+/** An expired one is issued anew by the table's own row, so it does not count as an answer here. */
+function slotOfKey({ slots }: LineageView, spkiHash: Buffer): LineageSlot | null {
+  const first = slots.filter((slot) => slot.generation === 1 && slot.spkiHash.equals(spkiHash));
+  return first.find((slot) => slot.state === 'confirmed') ?? null;
+}
+
+function issueByOpenGrant(live: LineageView | null): ClaimVerdict {
+  const base = { kind: 'issue', displacesSlotId: null, grade: null } as const;
+  if (live === null) return { ...base, lineageId: null, closes: null };
+  if (live.slots.some((slot) => slot.state === 'signing')) return refuse(stillSigning(2));
+  // A lineage that never delivered anything goes on; one that did was put up for replacement by two people (rules 3.6).
+  if (headOf(live.slots) === null) return { ...base, lineageId: live.lineage.id, closes: null };
+  return { ...base, lineageId: null, closes: live };
+}
+
+function judgeGenerationZero(situation: ClaimSituation, live: LineageView): ClaimVerdict {
+  const { grant } = situation;
+  const verdict = judgeRenewal({
+    now: situation.now,
+    lineageState: live.lineage.state,
+    lastSoftAt: live.lineage.lastSoftAt,
+    slots: live.slots,
+    presented: { kind: 'bootstrap' },
+    presentedStatus: 'good',
+    newSpkiHash: situation.newSpkiHash,
+    provedAt: situation.liveAt,
+    // The grant's line is compared before anything is issued; the comeback tiers do not speak of a factory certificate.
+    line: 'match',
+  });
+  if (verdict.kind === 'same-certificate') return { kind: 'same-certificate', slotId: verdict.slotId };
+  if (verdict.kind === 'retry-later') return refuse(stillSigning(verdict.retryAfterSeconds));
+  // What follows needs the code (or order) once more: the bootstrap key alone never suffices (ENR-1).
+  if (grant.kind !== 'spent') return refuse(grantBad(faultOf(grant)));
+  const base = { kind: 'issue', lineageId: live.lineage.id, closes: null } as const;
+  switch (verdict.kind) {
+    case 'issue':
+      return { ...base, displacesSlotId: null, grade: null };
+    case 'reissue-same-key':
+      return { ...base, displacesSlotId: verdict.displacesSlotId, grade: null };
+    case 'soft-displace':
+      return { ...base, displacesSlotId: verdict.displacesSlotId, grade: verdict.grade };
+    case 'hard':
+      return { kind: 'contest', view: live };
+    case 'refuse':
+      return verdict.code === 'CLAIM_CONTESTED' ? judgeContest(situation, live) : refuse(refusal(verdict.code));
+  }
+}
+
+function judgeContest({ liveAt }: ClaimSituation, live: LineageView): ClaimVerdict {
+  const confirmedAt = live.slots
+    .filter((slot) => slot.generation === 1 && slot.confirmedAt !== null)
+    .reduce((latest, slot) => Math.max(latest, slot.confirmedAt?.getTime() ?? 0), 0);
+  // A proof from before the confirmation may be the first claimant's own, late.
+  if (liveAt.getTime() <= confirmedAt) return refuse(refusal('POP_FAIL'));
+  return { kind: 'contest', view: live };
+}
+
+function faultOf(grant: GrantMatch): string {
+  if (grant.kind === 'none') return grant.fault;
+  return grant.kind === 'wrong-code' ? 'the code is wrong' : 'the grant is spent';
+}
+
+function refusal(code: FemtoError['code']): FemtoError {
+  return new FemtoError(code, 'The unit’s bootstrap key no longer opens a lineage; look at the unit’s history.');
+}
+
+function stillSigning(retryAfterSeconds: number): FemtoError {
+  return new FemtoError('RETRY_LATER', 'Another request of this unit is under way; ask again.', { retryAfterSeconds });
+}
+
+function refuse(error: FemtoError): ClaimVerdict {
+  return { kind: 'refuse', error };
+}
