@@ -1,0 +1,24 @@
+/**
+ * What we tell the world about a certificate: status rows with ready CRL entries, CRLs, and the facts of an OCSP answer.
+ * Promises: a status row changes only inside the revoking transaction; a CRL is never shorter than the ledger explains,
+ * never has a number or a thisUpdate below an earlier one, and is published whole or not at all; `good` is said only of a
+ * recorded, unrevoked certificate, and nothing is said from state too old to know.
+ */
+export { type BuiltCrl, buildCrl, CRL_WOULD_SHRINK } from './build-crl.js';
+export { type CrlHealth, crlHealth } from './crl-health.js';
+export type * from './crl-store.js';
+export {
+  type CrlPublisher,
+  type CrlPublisherDeps,
+  makeCrlPublisher,
+  type PublicationOutcome,
+} from './publish-crls.js';
+export { type StatusDecision, setStatus, statusKey } from './set-status.js';
+export { unexplainedAbsences } from './shrink-guard.js';
+export {
+  STATUS_CHANNEL,
+  type StatusRow,
+  type StatusRowStore,
+  type StatusState,
+  type StatusSubject,
+} from './status-row.js';

@@ -1,0 +1,90 @@
+import type { Transaction } from '../../platform/db/transaction.js';
+import {
+  SERIALS_IN_NOTICE_MAX,
+  STATUS_CHANNEL,
+  type StatusRow,
+  type StatusRowStore,
+  type StatusState,
+  type StatusSubject,
+} from './status-row.js';
+
+export const statusRowStore: StatusRowStore = { lockRows, writeRows, markDirty };
+
+interface Row {
+  issuer_id: number;
+  serial: Buffer;
+  not_after: Date;
+  unit_id: number | null;
+  state: StatusState;
+  reason: number;
+  revoked_at: Date;
+  entry_der: Buffer;
+  changed_at: Date;
+}
+
+const COLUMNS =
+  'r.issuer_id, r.serial, r.not_after, r.unit_id, r.state, r.reason, r.revoked_at, r.entry_der, r.changed_at';
+
+export function statusRowOf(row: Row): StatusRow {
+  return {
+    issuerId: row.issuer_id,
+    serial: row.serial,
+    notAfter: row.not_after,
+    unitId: row.unit_id,
+    state: row.state,
+    reason: row.reason,
+    revokedAt: row.revoked_at,
+    entryDer: row.entry_der,
+    changedAt: row.changed_at,
+  };
+}
+
+async function lockRows(tx: Transaction, subjects: readonly StatusSubject[]): Promise<StatusRow[]> {
+  const { rows } = await tx.query<Row>(
+    `SELECT ${COLUMNS} FROM revoked_certificate r
+     JOIN unnest($1::smallint[], $2::bytea[]) AS s(issuer_id, serial) USING (issuer_id, serial)
+     ORDER BY r.issuer_id, r.serial FOR UPDATE OF r`,
+    [subjects.map((s) => s.issuerId), subjects.map((s) => s.serial)],
+  );
+  return rows.map(statusRowOf);
+}
+
+async function writeRows(tx: Transaction, rows: readonly StatusRow[]): Promise<StatusRow[]> {
+  const result = await tx.query<Row>(
+    `INSERT INTO revoked_certificate AS r
+       (issuer_id, serial, not_after, unit_id, state, reason, revoked_at, entry_der, changed_at)
+     SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::timestamptz[], $4::int[], $5::text[], $6::smallint[],
+                          $7::timestamptz[], $8::bytea[], $9::timestamptz[])
+     ON CONFLICT (issuer_id, serial) DO UPDATE SET
+       not_after = EXCLUDED.not_after, unit_id = EXCLUDED.unit_id, state = EXCLUDED.state, reason = EXCLUDED.reason,
+       revoked_at = EXCLUDED.revoked_at, entry_der = EXCLUDED.entry_der, changed_at = EXCLUDED.changed_at
+     WHERE r.state <> 'revoked' AND r.state <> EXCLUDED.state
+     RETURNING ${COLUMNS}`,
+    [
+      rows.map((r) => r.issuerId),
+      rows.map((r) => r.serial),
+      rows.map((r) => r.notAfter),
+      rows.map((r) => r.unitId),
+      rows.map((r) => r.state),
+      rows.map((r) => r.reason),
+      rows.map((r) => r.revokedAt),
+      rows.map((r) => r.entryDer),
+      rows.map((r) => r.changedAt),
+    ],
+  );
+  return result.rows.map(statusRowOf);
+}
+
+async function markDirty(tx: Transaction, issuerIds: readonly number[], changed: readonly StatusRow[]): Promise<void> {
+  // DO UPDATE, not DO NOTHING: a publisher deletes the mark only if it is the version it saw before reading the entries.
+  await tx.query(
+    `INSERT INTO crl_dirty (issuer_id, since) SELECT id, clock_timestamp() FROM unnest($1::smallint[]) AS i(id)
+     ORDER BY id ON CONFLICT (issuer_id) DO UPDATE SET since = crl_dirty.since`,
+    [issuerIds],
+  );
+  const notice =
+    changed.length > SERIALS_IN_NOTICE_MAX
+      ? '*'
+      : changed.map((row) => `${row.issuerId}:${row.serial.toString('hex')}`).join(' ');
+  await tx.query('SELECT pg_notify($1, $2)', [STATUS_CHANNEL, notice]);
+}

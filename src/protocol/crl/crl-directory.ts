@@ -1,0 +1,81 @@
+import { randomBytes } from 'node:crypto';
+import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import { join } from 'node:path';
+import type { CrlFiles, PublishedCrl } from '../../lifecycle/status/index.js';
+import { failpoint } from '../../platform/failpoint.js';
+import { readCrl } from '../../x509/crl.js';
+
+/** Labels come from the ceremony file; the check keeps a hostile one inside the directory. */
+export const ISSUER_LABEL = /^[a-z0-9][a-z0-9-]{0,62}$/;
+
+/**
+ * `<directory>/<label>.crl`, DER. A reader sees the old file or the new one, never a part: written beside it, synced,
+ * renamed, and the directory synced, so that not even a power cut brings back half a CRL (fault S3).
+ */
+export function makeCrlDirectory(directory: string): CrlFiles {
+  return {
+    newest: async (label) => readPublished(pathOf(directory, label)),
+    publish: async (label, der) => {
+      await mkdir(directory, { recursive: true, mode: 0o755 });
+      await removeDrafts(directory, label);
+      const path = pathOf(directory, label);
+      const draft = `${path}.${randomBytes(6).toString('hex')}.new`;
+      try {
+        await writeSynced(draft, der);
+        await failpoint('crl-before-rename');
+        await rename(draft, path);
+      } catch (error) {
+        await rm(draft, { force: true });
+        throw error;
+      }
+      await syncDirectory(directory);
+    },
+  };
+}
+
+function pathOf(directory: string, label: string): string {
+  if (!ISSUER_LABEL.test(label)) throw new RangeError(`"${label}" is no issuer label`);
+  return join(directory, `${label}.crl`);
+}
+
+async function readPublished(path: string): Promise<PublishedCrl | null> {
+  let der: Buffer;
+  try {
+    der = await readFile(path);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+    throw error;
+  }
+  try {
+    const { number, thisUpdate, nextUpdate } = readCrl(der);
+    return number === undefined ? null : { number, thisUpdate, nextUpdate, der };
+  } catch {
+    // Not a CRL: the publisher writes the recorded one over it.
+    return null;
+  }
+}
+
+async function writeSynced(path: string, der: Buffer): Promise<void> {
+  const file = await open(path, 'wx', 0o644);
+  try {
+    await file.writeFile(der);
+    await file.sync();
+  } finally {
+    await file.close();
+  }
+}
+
+async function syncDirectory(directory: string): Promise<void> {
+  const handle = await open(directory, 'r');
+  try {
+    await handle.sync();
+  } finally {
+    await handle.close();
+  }
+}
+
+/** What a killed publisher left behind; there is only one publisher (lease), so nobody else is writing these. */
+async function removeDrafts(directory: string, label: string): Promise<void> {
+  const drafts = (await readdir(directory)).filter((name) => name.startsWith(`${label}.crl.`) && name.endsWith('.new'));
+  await Promise.all(drafts.map((name) => rm(join(directory, name), { force: true })));
+}
