@@ -161,10 +161,7 @@ function openDatabase(app: App, options: { connectionsMax?: number }): AppDataba
 function untilToldToEnd(): Promise<string> {
   return new Promise((done) => {
     process.once('SIGTERM', () => done('SIGTERM'));
-    // Ctrl-C reaches the whole group; under a supervisor the order of ending is its business.
-    process.on('SIGINT', () => {
-      if (!isSupervised()) done('SIGINT');
-    });
+    process.once('SIGINT', () => done('SIGINT'));
     // A supervisor that was killed cannot send SIGTERM any more.
     process.once('disconnect', () => done('supervisor gone'));
   });

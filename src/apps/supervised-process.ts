@@ -13,9 +13,11 @@ export interface ProcessOptions {
   readonly name: ProcessName;
   /** Compiled entry. */
   readonly modulePath: string;
-  readonly configFile: string;
+  readonly args: readonly string[];
   /** Where its probes listen. */
   readonly probesHost: string;
+  /** For a process that does not tell the port of its probes itself. */
+  readonly probesPort?: number;
   readonly logFile: string;
   readonly rotateBytes: number;
   readonly keepFiles: number;
@@ -55,13 +57,15 @@ export class SupervisedProcess {
   }
 
   start(): void {
-    const { modulePath, configFile, log } = this.#options;
+    const { modulePath, args, log } = this.#options;
     const bornAt = performance.now();
-    this.#probesPort = undefined;
-    const child = fork(modulePath, ['--config', configFile], {
+    this.#probesPort = this.#options.probesPort;
+    const child = fork(modulePath, args, {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
       execArgv: [],
       env: environmentWithoutSettings(),
+      // A session of its own: Ctrl-C reaches the supervisor alone, which then ends its processes in order.
+      detached: true,
     });
     this.#child = child;
     child.on('message', (message: StartedMessage) => {

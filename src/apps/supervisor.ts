@@ -139,7 +139,7 @@ async function startProcesses(
     const process = new SupervisedProcess({
       name,
       modulePath: fileURLToPath(new URL(`./${name}.js`, import.meta.url)),
-      configFile: context.configFile,
+      ...launchArguments(name, context),
       probesHost: context.config.metrics.host,
       logFile: join(context.paths.logs, `${name}.log`),
       rotateBytes: context.config.log.rotateBytes,
@@ -167,6 +167,16 @@ async function startProcesses(
     async () => void (await Promise.all(servers.map((server) => server.stop()))),
   );
   return [...signer, ...servers];
+}
+
+/** Every process reads the effective config; the signer reads nothing but its own file. */
+function launchArguments(
+  name: ProcessName,
+  { config, configFile, paths }: InstallationContext,
+): { args: string[]; probesPort?: number } {
+  if (name !== 'signer') return { args: ['--config', configFile] };
+  const probesPort = config.metrics.signer;
+  return { args: ['--data', paths.root, '--metrics-port', String(probesPort)], probesPort };
 }
 
 function isBuilt(name: ProcessName): boolean {

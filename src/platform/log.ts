@@ -53,8 +53,11 @@ export function createLogger(options: LogOptions): Logger {
 
 /** Blots secrets out of a finished line. */
 export function scrub(line: string): string {
-  return line
-    .replace(/-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----.*?(-----END \1-----|$)/gs, '[private key redacted]')
-    .replace(/(\b[a-z][a-z0-9+]*:\/\/[^\s:@/"]*):[^\s@/"]+@/gi, '$1:[redacted]@')
-    .replace(/\b(Bearer|Basic) [A-Za-z0-9._~+/=-]{8,}/g, '$1 [redacted]');
+  return (
+    line
+      // A key cut short ends with its JSON string: the line must stay readable.
+      .replace(/-----BEGIN ([A-Z0-9 ]*PRIVATE KEY)-----[^"]*?(-----END \1-----|(?=")|$)/g, '[private key redacted]')
+      .replace(/(\b[a-z][a-z0-9+]*:\/\/[^\s:@/"]*):[^\s@/"]+@/gi, '$1:[redacted]@')
+      .replace(/\b(Bearer|Basic) [A-Za-z0-9._~+/=-]{8,}/g, '$1 [redacted]')
+  );
 }
