@@ -18,6 +18,11 @@ export interface StatusChange {
   readonly at: Date;
   /** For people; goes to the ledger, never to a relying party. */
   readonly note?: string;
+  /**
+   * Raises the units' epoch, which voids every issuance that began before. Default: true, but false for a release and for
+   * reason `superseded`, where the successor is in flight. The reconciler, revoking one abandoned serial, says false.
+   */
+  readonly voidsInFlight?: boolean;
 }
 
 /** What shall stop being trusted. Everything is resolved inside the transaction that acts. */

@@ -1,0 +1,131 @@
+import type { Transaction } from '../../platform/db/transaction.js';
+import { FemtoError } from '../../platform/errors.js';
+import type { LineageSlot, UnitState } from '../model/index.js';
+import { checkNote, nothingFound } from './restrict.js';
+import { requireSecondPerson } from './restriction-budget.js';
+import type { ReleaseRequest, RestrictOutcome, StatusChange } from './revocation.js';
+import type { RevocationDeps } from './revocation-deps.js';
+import type { SelectedUnit } from './revocation-store.js';
+import { writeStatus } from './write-status.js';
+
+export type ReleaseOutcome = RestrictOutcome & { readonly state: UnitState };
+
+/** A hold ends, or a lost or quarantined unit is found. Two people, always (policy: releasing a hold needs four eyes). */
+export async function release(deps: RevocationDeps, request: ReleaseRequest): Promise<ReleaseOutcome> {
+  checkNote(request.note);
+  if (request.personId !== null) requireSecondPerson(request);
+  return deps.transactor.run(async (tx) => {
+    const [unit] = await deps.store.lockUnits(tx, [request.unitId]);
+    if (!unit) throw nothingFound();
+    switch (unit.state) {
+      case 'SUSPENDED':
+        return endHold(deps, tx, unit, request);
+      case 'LOST':
+        await checkFinder(deps, tx, request);
+        return startOver(deps, tx, unit, request);
+      case 'QUARANTINED':
+        return startOver(deps, tx, unit, request);
+      default:
+        throw new FemtoError('STATE_CONFLICT', `The unit is ${unit.state}: there is no hold to end.`, {
+          facts: { state: unit.state },
+        });
+    }
+  });
+}
+
+/** Held certificates are good again. Where the head is revoked for good, only a new activation helps. */
+async function endHold(
+  deps: RevocationDeps,
+  tx: Transaction,
+  unit: SelectedUnit,
+  request: ReleaseRequest,
+): Promise<ReleaseOutcome> {
+  const at = deps.clock.now();
+  const { actor, note } = request;
+  const released: StatusChange = { state: 'released', reason: 'unspecified', actor, at, note };
+  const changed = await writeStatus(deps, tx, await deps.store.heldOf(tx, unit.id), released);
+  const live = await deps.lineages.liveViewOfUnit(tx, unit.id, { lock: true });
+  const head = live?.lineage.state === 'open' ? headOf(live.slots) : undefined;
+  const isAlive = head !== undefined && !(await deps.store.isRevoked(tx, head));
+  if (live && !isAlive) {
+    await deps.lineages.closeLineage(tx, { lineageId: live.lineage.id, reason: 'head revoked', actor, at });
+  }
+  const state = isAlive ? 'ACTIVE' : 'BOOTSTRAPPED';
+  await changeState(deps, tx, unit, state, request, at);
+  return { units: 1, certificates: changed.length, blockedKeys: 0, state };
+}
+
+/**
+ * Leaving LOST or QUARANTINED: whoever had the unit may have its keys, and nobody can tell which branch was genuine. So no
+ * certificate of the lineage is ever good again and its keys are blocked (rules 4).
+ */
+async function startOver(
+  deps: RevocationDeps,
+  tx: Transaction,
+  unit: SelectedUnit,
+  request: ReleaseRequest,
+): Promise<ReleaseOutcome> {
+  const at = deps.clock.now();
+  const { actor, note } = request;
+  const all = await deps.store.certificatesOfUnits(tx, [unit.id], at);
+  // A key that lies in a file was copied together with everything else: its bootstrap identity goes too.
+  const replaceBootstrap = request.replaceBootstrap ?? unit.keyProtection === 'file';
+  const condemned = all.filter(({ purpose }) => purpose !== 'bootstrap' || replaceBootstrap);
+  const revoked: StatusChange = { state: 'revoked', reason: 'keyCompromise', actor, at, note, voidsInFlight: true };
+  const changed = await writeStatus(deps, tx, condemned, revoked);
+
+  const live = await deps.lineages.liveViewOfUnit(tx, unit.id, { lock: true });
+  const keys = [...condemned.map(({ spkiHash }) => spkiHash), ...(live?.slots ?? []).map(({ spkiHash }) => spkiHash)];
+  const blockedKeys = await deps.store.blockKeys(tx, keys, { reason: note, source: actor, at });
+  if (live) {
+    const reason = unit.state === 'LOST' ? 'found after loss' : 'released from quarantine';
+    await deps.lineages.closeLineage(tx, { lineageId: live.lineage.id, reason, actor, at });
+  }
+  if (replaceBootstrap) await deps.units.writeRework(tx, unit.id, true);
+  else {
+    const released: StatusChange = { state: 'released', reason: 'unspecified', actor, at, note };
+    await writeStatus(
+      deps,
+      tx,
+      all.filter(({ purpose }) => purpose === 'bootstrap'),
+      released,
+    );
+  }
+  await changeState(deps, tx, unit, 'BOOTSTRAPPED', request, at);
+  return { units: 1, certificates: changed.length, blockedKeys, state: 'BOOTSTRAPPED' };
+}
+
+/** LST-1: whoever reported it lost does not vouch for its return, and an inspection is on file. */
+async function checkFinder(deps: RevocationDeps, tx: Transaction, request: ReleaseRequest): Promise<void> {
+  if (request.evidence === undefined || request.evidence.trim() === '') {
+    throw new FemtoError('BAD_REQUEST', 'A found unit needs its inspection record: name the document as evidence.');
+  }
+  if (request.personId === null) return;
+  const reporter = await deps.store.lastReporter(tx, request.unitId);
+  if (reporter === request.approvedBy) {
+    throw new FemtoError(
+      'APPROVAL_REQUIRED',
+      'The person who reported the loss cannot approve the return; ask another approver.',
+    );
+  }
+}
+
+async function changeState(
+  deps: RevocationDeps,
+  tx: Transaction,
+  unit: SelectedUnit,
+  to: UnitState,
+  { actor, approvedBy, note, evidence }: ReleaseRequest,
+  at: Date,
+): Promise<void> {
+  const reason = approvedBy === undefined ? note : `${note} (approved by ${approvedBy})`;
+  const base = { unitId: unit.id, to, actor, reason: reason.slice(0, 500), at, from: unit.state };
+  await deps.registry.changeState(tx, evidence === undefined ? base : { ...base, evidence });
+}
+
+/** Newest generation that is neither abandoned nor displaced, pending included (rules 4). */
+function headOf(slots: readonly LineageSlot[]): LineageSlot | undefined {
+  return slots
+    .filter(({ state }) => state === 'pending' || state === 'confirmed')
+    .sort((a, b) => b.generation - a.generation)[0];
+}

@@ -1,0 +1,187 @@
+import type { Transaction } from '../../platform/db/transaction.js';
+import { FemtoError } from '../../platform/errors.js';
+import type { Actor, RevocationReason, UnitState } from '../model/index.js';
+import { checkRestrictionBudget } from './restriction-budget.js';
+import type { RestrictOutcome, RestrictRequest, Selection, StatusChange } from './revocation.js';
+import type { RevocationDeps } from './revocation-deps.js';
+import type { SelectedUnit } from './revocation-store.js';
+import { distinctUnits, writeStatus } from './write-status.js';
+
+/** Revoke or hold whatever a selection names. Units named as units also change state; certificates alone leave it. */
+export async function restrict(
+  deps: RevocationDeps,
+  request: RestrictRequest,
+  state: 'revoked' | 'held',
+): Promise<RestrictOutcome> {
+  checkNote(request.note);
+  if (request.selection.by === 'key' && state === 'revoked') {
+    return blockKey(deps, { ...request, spkiHash: request.selection.spkiHash, source: request.actor });
+  }
+  return deps.transactor.run(async (tx) => {
+    const at = deps.clock.now();
+    const change: StatusChange = { state, reason: request.reason, actor: request.actor, at, note: request.note };
+    const unitIds = await deps.store.unitIds(tx, request.selection);
+    const outcome =
+      unitIds === null
+        ? await restrictCertificates(deps, tx, request.selection, change)
+        : await restrictUnits(deps, tx, { unitIds, to: 'SUSPENDED', change, evidence: request.evidence });
+    if (unitIds !== null && unitIds.length === 0 && request.selection.by === 'unit') throw nothingFound();
+    await spendBudget(deps, tx, request, outcome, `${state} by ${request.selection.by}`, at);
+    return outcome;
+  });
+}
+
+/** Hard evidence: the unit is QUARANTINED and everything it holds is on hold, in the transaction that believed it. */
+export async function quarantine(
+  deps: RevocationDeps,
+  tx: Transaction,
+  { unitId, actor, note, evidence, at }: { unitId: number; actor: Actor; note: string; evidence?: string; at: Date },
+): Promise<RestrictOutcome> {
+  const change: StatusChange = { state: 'held', reason: 'certificateHold', actor, at, note };
+  return restrictUnits(deps, tx, { unitIds: [unitId], to: 'QUARANTINED', change, evidence });
+}
+
+/** @throws FemtoError NOT_FOUND; STATE_CONFLICT for a retired unit; APPROVAL_REQUIRED */
+export async function reportLost(
+  deps: RevocationDeps,
+  request: Omit<RestrictRequest, 'selection' | 'reason'> & { unitId: number },
+): Promise<RestrictOutcome> {
+  checkNote(request.note);
+  const { unitId, actor, note, evidence } = request;
+  return deps.transactor.run(async (tx) => {
+    const at = deps.clock.now();
+    const [unit] = await deps.store.lockUnits(tx, [unitId]);
+    if (!unit) throw nothingFound();
+    if (unit.state === 'RETIRED') {
+      throw new FemtoError('STATE_CONFLICT', 'The unit is RETIRED for good; there is nothing left to deny.', {
+        facts: { state: unit.state },
+      });
+    }
+    const change: StatusChange = { state: 'held', reason: 'certificateHold', actor, at, note };
+    const outcome = await restrictUnits(deps, tx, { unitIds: [unitId], to: 'LOST', change, evidence });
+    await spendBudget(deps, tx, request, outcome, 'lost', at);
+    return outcome;
+  });
+}
+
+/** REV-5. @throws FemtoError DENIED for a key of our own CAs */
+export async function blockKey(
+  deps: RevocationDeps,
+  request: Pick<RestrictRequest, 'actor' | 'personId' | 'approvedBy' | 'note'> & {
+    spkiHash: Buffer;
+    source: string;
+    reason?: RevocationReason;
+  },
+): Promise<RestrictOutcome> {
+  const { spkiHash, source, note, actor } = request;
+  return deps.transactor.run(async (tx) => {
+    const at = deps.clock.now();
+    if (await deps.store.isOwnCaKey(tx, spkiHash)) {
+      throw new FemtoError('DENIED', 'This is the key of one of our own CAs: only a ceremony can take it out of use.');
+    }
+    const blockedKeys = await deps.store.blockKeys(tx, [spkiHash], { reason: note, source, at });
+    if (blockedKeys > 0) {
+      const body = { spkiSha256: spkiHash, source, actor, note };
+      await deps.ledger.append(tx, [{ kind: 'key.blocked', subject: `key:${spkiHash.toString('hex')}`, at, body }]);
+    }
+    const change: StatusChange = { state: 'revoked', reason: request.reason ?? 'keyCompromise', actor, at, note };
+    const outcome = await restrictCertificates(deps, tx, { by: 'key', spkiHash }, change, { mayFindNothing: true });
+    await spendBudget(deps, tx, request, outcome, 'key', at);
+    return { ...outcome, blockedKeys };
+  });
+}
+
+interface UnitRestriction {
+  readonly unitIds: readonly number[];
+  readonly to: 'SUSPENDED' | 'QUARANTINED' | 'LOST';
+  readonly change: StatusChange;
+  readonly evidence: string | undefined;
+}
+
+/**
+ * Units first (locked, so that no record of an issuance can slip between), then all their certificates, those being signed
+ * included, then the states. A unit whose state already denies more keeps it.
+ */
+async function restrictUnits(
+  deps: RevocationDeps,
+  tx: Transaction,
+  { unitIds, to, change, evidence }: UnitRestriction,
+): Promise<RestrictOutcome> {
+  const units = await deps.store.lockUnits(tx, unitIds);
+  const moving = units.filter((unit) => MAY_MOVE[to].includes(unit.state));
+  const held = await deps.store.certificatesOfUnits(tx, unitIds, change.at);
+  if (moving.length > 0)
+    await deps.registry.raiseRevocationEpoch(
+      tx,
+      moving.map(({ id }) => id),
+    );
+  const changed = await writeStatus(deps, tx, held, { ...change, voidsInFlight: true });
+  for (const unit of moving) await move(deps, tx, unit, to, change, evidence);
+  const touched = new Set([...distinctUnits(changed), ...moving.map(({ id }) => id)]);
+  return { units: touched.size, certificates: changed.length, blockedKeys: 0 };
+}
+
+async function move(
+  deps: RevocationDeps,
+  tx: Transaction,
+  unit: SelectedUnit,
+  to: UnitState,
+  { actor, at, note }: StatusChange,
+  evidence: string | undefined,
+): Promise<void> {
+  const base = { unitId: unit.id, to, actor, reason: note ?? '', at, from: unit.state };
+  await deps.registry.changeState(tx, evidence === undefined ? base : { ...base, evidence });
+}
+
+async function restrictCertificates(
+  deps: RevocationDeps,
+  tx: Transaction,
+  selection: Selection,
+  change: StatusChange,
+  { mayFindNothing = false } = {},
+): Promise<RestrictOutcome> {
+  if (selection.by !== 'certificate' && selection.by !== 'key' && selection.by !== 'lineage') throw nothingFound();
+  const first = await deps.store.certificatesBy(tx, selection, change.at);
+  if (first.length === 0 && !mayFindNothing) throw nothingFound();
+  // Read again once the units are locked: a record that committed in between is found now, a later one is refused (T2).
+  await deps.store.lockUnits(tx, distinctUnits(first));
+  const certificates = await deps.store.certificatesBy(tx, selection, change.at);
+  const changed = await writeStatus(deps, tx, certificates, { ...change, voidsInFlight: true });
+  const units = distinctUnits(changed).length;
+  return {
+    units: units === 0 && changed.length > 0 ? changed.length : units,
+    certificates: changed.length,
+    blockedKeys: 0,
+  };
+}
+
+async function spendBudget(
+  deps: RevocationDeps,
+  tx: Transaction,
+  { actor, personId, approvedBy }: Pick<RestrictRequest, 'actor' | 'personId' | 'approvedBy'>,
+  { units }: RestrictOutcome,
+  what: string,
+  at: Date,
+): Promise<void> {
+  const use = { actor, personId, units, what, at };
+  await checkRestrictionBudget(deps, tx, approvedBy === undefined ? use : { ...use, approvedBy });
+}
+
+export function nothingFound(): FemtoError {
+  return new FemtoError(
+    'NOT_FOUND',
+    'Nothing in the record matches; check the unit, serial or key and ask for a preview.',
+  );
+}
+
+export function checkNote(note: string): void {
+  if (note.trim() !== '' && note.length <= 500) return;
+  throw new FemtoError('BAD_REQUEST', 'Say why in 1 to 500 characters; the reason stays in the record.');
+}
+
+/** From where a unit moves; elsewhere its state denies as much or more already, and only certificates change. */
+const MAY_MOVE: Readonly<Record<UnitRestriction['to'], readonly UnitState[]>> = {
+  SUSPENDED: ['BOOTSTRAPPED', 'ACTIVE', 'DORMANT'],
+  QUARANTINED: ['BOOTSTRAPPED', 'ACTIVE', 'DORMANT', 'SUSPENDED'],
+  LOST: ['MANIFESTED', 'BOOTSTRAPPED', 'ACTIVE', 'DORMANT', 'SUSPENDED', 'QUARANTINED'],
+};

@@ -1,0 +1,55 @@
+import type { Transaction } from '../../platform/db/transaction.js';
+import type { Actor, UnitState } from '../model/index.js';
+import type { CertificateReference, Selection } from './revocation.js';
+
+export interface SelectedUnit {
+  readonly id: number;
+  readonly serialNumber: string;
+  readonly state: UnitState;
+  /** `file`: its private key may have been copied from the flash, whatever else is true. */
+  readonly keyProtection: string;
+}
+
+export interface KnownCertificate extends CertificateReference {
+  readonly purpose: string;
+  readonly spkiHash: Buffer;
+}
+
+/** What revocation asks of the database; everything else goes through registry and status. */
+export interface RevocationStore {
+  /** Units a selection names, ids ascending; null when it names certificates, not units. */
+  unitIds(tx: Transaction, selection: Selection): Promise<number[] | null>;
+  /** Locked in id order against state changes and issuance records until the transaction ends. */
+  lockUnits(tx: Transaction, unitIds: readonly number[]): Promise<SelectedUnit[]>;
+  /**
+   * Everything of these units that could still be used after `at`: unexpired certificates, an expired head or head − 1 that
+   * might renew, and serials being signed right now.
+   */
+  certificatesOfUnits(tx: Transaction, unitIds: readonly number[], at: Date): Promise<KnownCertificate[]>;
+  /** As above, by key, by lineage or by serial. */
+  certificatesBy(
+    tx: Transaction,
+    by: Extract<Selection, { by: 'key' | 'lineage' | 'certificate' }>,
+    at: Date,
+  ): Promise<KnownCertificate[]>;
+  /** Issued certificates of a unit that are on hold now. */
+  heldOf(tx: Transaction, unitId: number): Promise<CertificateReference[]>;
+  isRevoked(tx: Transaction, certificate: { issuerId: number; serial: Buffer }): Promise<boolean>;
+  /** In the record of issued certificates or of intents. */
+  isRecorded(tx: Transaction, certificate: { issuerId: number; serial: Buffer }): Promise<boolean>;
+  /** Key of one of our own CAs, or of any token key we know. */
+  isOwnCaKey(tx: Transaction, spkiHash: Buffer): Promise<boolean>;
+  /** Returns how many are new. Waits for whoever is claiming one of these keys at this moment. */
+  blockKeys(
+    tx: Transaction,
+    spkiHashes: readonly Buffer[],
+    why: { reason: string; source: string; at: Date },
+  ): Promise<number>;
+  /** Serial numbers of units, for ledger subjects. */
+  serialNumbers(tx: Transaction, unitIds: readonly number[]): Promise<ReadonlyMap<number, string>>;
+  /** Who reported a unit lost last; null when nobody did. */
+  lastReporter(tx: Transaction, unitId: number): Promise<Actor | null>;
+  /** Locks the person's count until the transaction ends and returns what was used since. */
+  lockRestrictionUse(tx: Transaction, personId: number, since: Date): Promise<number>;
+  addRestrictionUse(tx: Transaction, use: { personId: number; at: Date; units: number; what: string }): Promise<void>;
+}
