@@ -12,7 +12,7 @@ const CHECKS = {
   'format and fast lint (biome)': [node, ['node_modules/@biomejs/biome/bin/biome', 'ci', '.']],
   'lint with types (oxlint)': [
     node,
-    ['node_modules/oxlint/bin/oxlint', '--type-aware', '--deny-warnings', ...present('src', 'test', 'bench')],
+    ['node_modules/oxlint/bin/oxlint', '--type-aware', '--quiet', ...present('src', 'test', 'bench')],
   ],
   'types (tsc)': [node, ['node_modules/typescript/bin/tsc', '--noEmit']],
   'import rules (dependency-cruiser)': [
@@ -31,7 +31,7 @@ const CHECKS = {
 };
 
 await main(async () => {
-  await prepare(['run']);
+  await prepare(['run'], { builds: false });
   const failures = [];
   for (const [label, [program, args]] of Object.entries(CHECKS)) {
     await step(label, async () => {

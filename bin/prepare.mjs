@@ -24,7 +24,7 @@ import { CACHE, main, mustRun, ROOT, run, StepError, say, step } from './steps.m
 const STAMP_FILE = join(CACHE, 'prepared.json');
 const NODE_MINIMUM = [20, 19];
 
-export async function prepare(groups = ['run']) {
+export async function prepare(groups = ['run'], { builds = true } = {}) {
   checkNode();
   const stamp = readStamp();
   const mark = (name, value) => {
@@ -35,7 +35,7 @@ export async function prepare(groups = ['run']) {
   await systemPackages(groups, stamp, mark);
   await npmPackages(stamp, mark);
   await prismaClient(stamp, mark);
-  await build(stamp, mark);
+  if (builds) await build(stamp, mark);
 }
 
 function checkNode() {
