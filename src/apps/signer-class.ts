@@ -62,7 +62,7 @@ export async function runSignerClass(keyClass: KeyClass, configPath: string): Pr
       setTimeout(() => process.exit(EXIT_KEY_REFUSED), 100);
     },
     onState: (state, reason) => {
-      log[state === 'ready' ? 'info' : 'warn']({ state }, reason);
+      log[state === 'ready' || state === 'closed' ? 'info' : 'warn']({ state }, reason);
       tell({ kind: 'state', state, reason });
     },
   });

@@ -1,0 +1,88 @@
+/** TBS builders for signer tests: what an honest server would send, with one thing changed. */
+import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
+import type { HierarchyEntry } from '../../src/platform/hsm/hierarchy.js';
+import type { SignPurpose, SignRequest } from '../../src/platform/signer.js';
+import { certificateTemplate } from '../../src/x509/certificate-template.js';
+import { buildCrlTbs, crlEntry } from '../../src/x509/crl.js';
+import { notAfterOf, PROFILES, type ProfileName } from '../../src/x509/profiles.js';
+import { newSerial } from '../../src/x509/serial.js';
+import { readSpki } from '../../src/x509/spki.js';
+
+const DAY_SECONDS = 86_400;
+const HOUR_MS = 3_600_000;
+
+export interface LeafWish {
+  readonly issuer: HierarchyEntry;
+  readonly profile?: ProfileName;
+  readonly purpose?: SignPurpose;
+  readonly keyLabel?: string;
+  readonly commonName?: string;
+  readonly lifeSeconds?: number;
+  readonly notBefore?: Date;
+  readonly publicKey?: KeyObject;
+  readonly serial?: Buffer;
+  readonly now?: Date;
+  readonly nameConstraintDns?: string;
+}
+
+export function leafRequest(wish: LeafWish): SignRequest {
+  const now = wish.now ?? new Date();
+  const profile = PROFILES[wish.profile ?? 'operational'];
+  const { issuer } = wish;
+  const serial = wish.serial ?? newSerial(now, randomBytes);
+  const commonName = wish.commonName ?? `02${randomBytes(5).toString('hex')}.femto.hanbit.example`;
+  const publicKey = wish.publicKey ?? generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey;
+  const notBefore = wish.notBefore ?? new Date(now.getTime() - HOUR_MS);
+  const template = certificateTemplate({
+    profile,
+    issuerSubjectDer: Buffer.from(issuer.subjectDerHex, 'hex'),
+    issuerKeyIdentifier: Buffer.from(issuer.keyIdentifierHex, 'hex'),
+    issuerSignature: issuer.kind.startsWith('root') ? 'ecdsa-with-SHA384' : 'ecdsa-with-SHA256',
+    operator: 'Hanbit Mobile',
+    ...(issuer.crlUrl && profile.crlUrl !== 'absent' ? { crlUrl: issuer.crlUrl } : {}),
+    ...(issuer.ocspUrl && profile.ocspUrl !== 'absent' ? { ocspUrl: issuer.ocspUrl } : {}),
+    ...(issuer.caUrl && profile.caUrl !== 'absent' ? { caUrl: issuer.caUrl } : {}),
+    ...(wish.nameConstraintDns === undefined ? {} : { nameConstraintDns: wish.nameConstraintDns }),
+  });
+  const tbs = template.build({
+    serial,
+    subject: { commonName },
+    ...(profile.san === 'absent' ? {} : { sanDns: commonName }),
+    spki: readSpki(publicKey.export({ type: 'spki', format: 'der' })),
+    notBefore,
+    notAfter: notAfterOf(notBefore, wish.lifeSeconds ?? 7 * DAY_SECONDS),
+  });
+  return {
+    purpose: wish.purpose ?? 'operational',
+    keyLabel: wish.keyLabel ?? issuer.label,
+    name: serial.toString('hex'),
+    tbs,
+  };
+}
+
+export interface CrlWish {
+  readonly issuer: HierarchyEntry;
+  readonly number: bigint;
+  readonly serials?: readonly Buffer[];
+  readonly thisUpdate?: Date;
+  readonly lifeSeconds?: number;
+}
+
+export function crlRequest({
+  issuer,
+  number,
+  serials = [],
+  thisUpdate = new Date(),
+  lifeSeconds = 21_600,
+}: CrlWish): SignRequest {
+  const tbs = buildCrlTbs({
+    issuerSubjectDer: Buffer.from(issuer.subjectDerHex, 'hex'),
+    issuerKeyIdentifier: Buffer.from(issuer.keyIdentifierHex, 'hex'),
+    alg: 'ecdsa-with-SHA256',
+    number,
+    thisUpdate,
+    nextUpdate: new Date(thisUpdate.getTime() + lifeSeconds * 1_000),
+    entries: serials.map((serial) => crlEntry({ serial, revokedAt: thisUpdate, reason: 'keyCompromise' })),
+  });
+  return { purpose: 'crl', keyLabel: issuer.label, name: `crl:${issuer.label}:${number}`, tbs };
+}
