@@ -1,13 +1,15 @@
 import type { Enrolment } from '../../lifecycle/enrolment/index.js';
 import type { FactoryOffice } from '../../lifecycle/factory/index.js';
 import type { CaseDesk } from '../../lifecycle/incident/index.js';
-import type { MachineOffice, Registry } from '../../lifecycle/registry/index.js';
+import type { Lineages } from '../../lifecycle/lineage/index.js';
+import type { MachineOffice, Registry, RegistryOffice } from '../../lifecycle/registry/index.js';
 import type { Renewal } from '../../lifecycle/renewal/index.js';
 import type { Revocation } from '../../lifecycle/revocation/index.js';
 import type { Clock, RandomBytes } from '../../platform/clock.js';
 import type { Transactor } from '../../platform/db/transaction.js';
 import type { Ledger } from '../../platform/ledger/ledger.js';
 import type { ApprovalStore, PersonStore } from '../people/person.js';
+import type { InstallationSwitches } from './installation-switches.js';
 import type { OperatorViews } from './views.js';
 
 /** What the operator API stands on; `apps/wire-operator.ts` binds it. */
@@ -20,6 +22,9 @@ export interface OperatorDeps {
   readonly approvals: ApprovalStore;
   readonly views: OperatorViews;
   readonly registry: Registry;
+  readonly office: RegistryOffice;
+  readonly lineages: Lineages;
+  readonly installation: InstallationSwitches;
   readonly machines: MachineOffice;
   readonly factory: FactoryOffice;
   readonly enrolment: Enrolment;

@@ -91,7 +91,7 @@ export async function spendApproval(
 ): Promise<{ requestedBy: string; approvedBy: string }> {
   const hash = requestHash(act);
   const approval = approvalId === undefined ? null : await deps.approvals.byId(approvalId);
-  if (!approval || !approval.requestHash.equals(hash) || approval.state !== 'approved') {
+  if (!approval?.requestHash.equals(hash) || approval.state !== 'approved') {
     throw new FemtoError(
       'APPROVAL_REQUIRED',
       'This act needs a second person: ask with `femtopki approval request`, then repeat with --approval.',

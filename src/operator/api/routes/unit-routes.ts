@@ -1,0 +1,215 @@
+import { z } from 'zod';
+import type { Unit } from '../../../lifecycle/model/index.js';
+import type { Transaction } from '../../../platform/db/transaction.js';
+import { FemtoError } from '../../../platform/errors.js';
+import { spendApproval } from '../../people/approvals.js';
+import type { OperatorDeps } from '../operator-deps.js';
+import { DECIDERS, OPERATORS, READERS, type Route, route } from '../route.js';
+import * as shape from '../shapes.js';
+
+const restrictBody = z.strictObject({ reason: shape.freeText, approval: shape.approvalId });
+
+/** What people do with one unit. Restricting needs one person; giving trust back needs two. */
+export function unitRoutes(deps: OperatorDeps): Route[] {
+  const { views, revocation, registry, enrolment, renewal, clock, db } = deps;
+  const requester = (call: { actor: string; person: { id: number } }) => ({
+    actor: call.actor,
+    personId: call.person.id,
+  });
+  return [
+    route({
+      method: 'GET',
+      path: '/units',
+      summary: 'Units, by serial number',
+      roles: READERS,
+      query: z.strictObject({
+        state: z.string().max(32).optional(),
+        batch: z.string().max(64).optional(),
+        model: z.string().max(64).optional(),
+        after: z.string().max(32).optional(),
+        limit: shape.limit,
+      }),
+      handler: ({ query }) => views.units(query),
+    }),
+    route({
+      method: 'GET',
+      path: '/units/:serialNumber',
+      summary: 'One unit: state, bindings, generations, certificates, history, cases',
+      roles: READERS,
+      handler: async ({ params }) => found(await views.unit(params['serialNumber'] ?? ''), params['serialNumber']),
+    }),
+    route({
+      method: 'POST',
+      path: '/units/:serialNumber/grants',
+      summary: 'Lets a unit activate on a line: a one-time code (shown once) or an installer order',
+      roles: OPERATORS,
+      body: z.strictObject({
+        kind: z.enum(['code', 'order']).default('code'),
+        line: shape.name,
+        lifeSeconds: z
+          .int()
+          .min(3_600)
+          .max(30 * 86_400)
+          .default(86_400),
+        approval: shape.approvalId,
+      }),
+      handler: async ({ params, body, actor }) => {
+        const unit = await unitOf(deps, db.read, params['serialNumber']);
+        const line = await registry.lineByName(db.read, body.line);
+        if (!line) throw new FemtoError('NOT_FOUND', `No line ${body.line}; add it with femtopki line add.`);
+        const act = {
+          kind: 'grant.live-head',
+          request: { unit: unit.serialNumber, line: line.name },
+          selectionCount: 1,
+        };
+        const eyes =
+          body.approval === undefined ? null : await db.run((tx) => spendApproval(deps, tx, act, body.approval));
+        const grant = await enrolment.createGrant({
+          unitId: unit.id,
+          kind: body.kind,
+          lineId: line.id,
+          createdBy: actor,
+          approvedBy: eyes ? `person:${eyes.approvedBy}` : null,
+          lifeSeconds: body.lifeSeconds,
+        });
+        return { ...grant, unit: unit.serialNumber, line: line.name };
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/units/:serialNumber/lost',
+      summary: 'Reports a unit lost or stolen: denied at once, every certificate held',
+      roles: DECIDERS,
+      body: restrictBody,
+      handler: async (call) => {
+        const unit = await unitOf(deps, db.read, call.params['serialNumber']);
+        return await revocation.reportLost({ unitId: unit.id, note: call.body.reason, ...requester(call) });
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/units/:serialNumber/hold',
+      summary: 'Suspends a unit and holds its certificates',
+      roles: DECIDERS,
+      body: restrictBody,
+      handler: async (call) => {
+        const unit = await unitOf(deps, db.read, call.params['serialNumber']);
+        const selection = { by: 'unit', unitId: unit.id } as const;
+        return await revocation.hold({
+          selection,
+          reason: 'certificateHold',
+          note: call.body.reason,
+          ...requester(call),
+        });
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/units/:serialNumber/revoke',
+      summary: 'Revokes every certificate of a unit for good',
+      roles: DECIDERS,
+      body: restrictBody.extend({
+        code: z
+          .enum(['unspecified', 'keyCompromise', 'cessationOfOperation', 'privilegeWithdrawn'])
+          .default('unspecified'),
+      }),
+      handler: async (call) => {
+        const unit = await unitOf(deps, db.read, call.params['serialNumber']);
+        const selection = { by: 'unit', unitId: unit.id } as const;
+        return await revocation.revoke({
+          selection,
+          reason: call.body.code,
+          note: call.body.reason,
+          ...requester(call),
+        });
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/units/:serialNumber/release',
+      summary: 'Ends a hold, loss or quarantine; two people. From loss and quarantine only a new activation leads back',
+      roles: OPERATORS,
+      body: restrictBody.extend({ replaceBootstrap: z.boolean().optional() }),
+      handler: async (call) => {
+        const unit = await unitOf(deps, db.read, call.params['serialNumber']);
+        const act = {
+          kind: 'unit.release',
+          request: { unit: unit.serialNumber, state: unit.state },
+          selectionCount: 1,
+        };
+        const eyes = await db.run((tx) => spendApproval(deps, tx, act, call.body.approval));
+        return await revocation.release({
+          unitId: unit.id,
+          note: call.body.reason,
+          approvedBy: `person:${eyes.approvedBy}`,
+          ...(call.body.replaceBootstrap === undefined ? {} : { replaceBootstrap: call.body.replaceBootstrap }),
+          ...requester(call),
+        });
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/units/:serialNumber/retire',
+      summary: 'Retires a unit for ever; its certificates are revoked',
+      roles: DECIDERS,
+      body: restrictBody,
+      handler: async (call) => {
+        const unit = await unitOf(deps, db.read, call.params['serialNumber']);
+        const selection = { by: 'unit', unitId: unit.id } as const;
+        const outcome = await revocation.revoke({
+          selection,
+          reason: 'cessationOfOperation',
+          note: call.body.reason,
+          ...requester(call),
+        });
+        await db.run((tx) =>
+          registry.changeState(tx, {
+            unitId: unit.id,
+            to: 'RETIRED',
+            actor: call.actor,
+            reason: call.body.reason,
+            at: clock.now(),
+          }),
+        );
+        return outcome;
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/units/:serialNumber/window',
+      summary: 'Moves the renewal window that the unit is advised; at most to 90 % of the certificate’s life',
+      roles: OPERATORS,
+      body: z.strictObject({ from: shape.instant, until: shape.instant }),
+      handler: async ({ params, body, actor }) => {
+        const slot = await headSlotId(deps, params['serialNumber'] ?? '');
+        const move = {
+          slotId: slot,
+          renewFrom: new Date(body.from),
+          renewUntil: new Date(body.until),
+          actor,
+          at: clock.now(),
+        };
+        await db.run((tx) => renewal.moveWindow(tx, move));
+        return { unit: params['serialNumber'], renewFrom: move.renewFrom, renewUntil: move.renewUntil };
+      },
+    }),
+  ];
+}
+
+async function unitOf({ registry }: OperatorDeps, tx: Transaction, serialNumber: string | undefined): Promise<Unit> {
+  return found(await registry.unitBySerialNumber(tx, serialNumber ?? ''), serialNumber);
+}
+
+async function headSlotId({ lineages, registry, db }: OperatorDeps, serialNumber: string): Promise<number> {
+  const unit = found(await registry.unitBySerialNumber(db.read, serialNumber), serialNumber);
+  const view = await lineages.liveViewOfUnit(db.read, unit.id);
+  const head = view?.slots.findLast(({ state }) => state === 'pending' || state === 'confirmed');
+  if (!head) throw new FemtoError('STATE_CONFLICT', 'The unit has no operational certificate; activate it first.');
+  return head.id;
+}
+
+function found<T>(value: T | null, serialNumber: string | undefined): T {
+  if (value === null)
+    throw new FemtoError('NOT_FOUND', `No unit ${serialNumber ?? ''}; list them with femtopki unit list.`);
+  return value;
+}
