@@ -3,14 +3,15 @@
  * Reachable by: enrol-, status-server and worker over unix sockets (one a role). Signs with: nothing itself; its class
  * processes use the online token. Writes: nothing; its class processes write the signer's state directory.
  *
- *   node dist/apps/signer.js --data DIR [--metrics-port N]
- *   node dist/apps/signer.js --signer-config FILE
+ *   node dist/apps/signer.js [--config femtopki.yaml] [--data DIR]   probes on metrics.signer of the configuration
+ *   node dist/apps/signer.js --signer-config FILE                    on a signer's own host; [--metrics-port N]
  */
 import { type ChildProcess, fork } from 'node:child_process';
 import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
+import { loadConfig } from '../platform/config/config.js';
 import { asFemtoError } from '../platform/errors.js';
 import type { ChildMessage, ParentMessage } from '../platform/hsm/child-messages.js';
 import { KEY_CLASSES, type KeyClass } from '../platform/hsm/key-class.js';
@@ -203,7 +204,27 @@ function send(child: ChildProcess, message: ParentMessage): void {
   child.send(message, (fault) => fault && child.emit('message-lost', fault));
 }
 
-function serveMetrics(port: number, parent: SignerParent, log: pino.Logger): void {
+interface Listener {
+  readonly host: string;
+  readonly port: number;
+}
+
+/** The signer's host may have no femtopki.yaml at all: its own file is enough. */
+function places(values: {
+  config?: string | undefined;
+  data?: string | undefined;
+  'signer-config'?: string | undefined;
+  'metrics-port'?: string | undefined;
+}): { configPath: string; metrics: Listener | undefined } {
+  const own = values['signer-config'];
+  const port = values['metrics-port'];
+  if (own) return { configPath: own, metrics: port ? { host: '127.0.0.1', port: Number(port) } : undefined };
+  const config = loadConfig({ configFile: values.config, dataDir: values.data });
+  const { host, signer } = config.metrics;
+  return { configPath: signerConfigPath(config.dataDir), metrics: { host, port: port ? Number(port) : signer } };
+}
+
+function serveMetrics({ host, port }: Listener, parent: SignerParent, log: pino.Logger): void {
   const server = createServer((request, response) => {
     if (request.url === '/metrics') {
       response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(parent.metrics());
@@ -216,19 +237,20 @@ function serveMetrics(port: number, parent: SignerParent, log: pino.Logger): voi
   });
   // Probes are no reason to stop signing.
   server.on('error', (fault) => log.error({ err: fault, port }, 'the metrics port cannot be opened'));
-  server.listen(port, '127.0.0.1');
+  server.listen(port, host);
 }
 
 async function main(): Promise<void> {
   const { values } = parseArgs({
     options: {
+      config: { type: 'string' },
       data: { type: 'string' },
       'signer-config': { type: 'string' },
       'metrics-port': { type: 'string' },
       class: { type: 'string' },
     },
   });
-  const configPath = values['signer-config'] ?? signerConfigPath(values.data ?? './data');
+  const { configPath, metrics } = places(values);
   const keyClass = KEY_CLASSES.find((known) => known === values.class);
   if (keyClass) return runSignerClass(keyClass, configPath);
 
@@ -243,8 +265,10 @@ async function main(): Promise<void> {
   const lock = await holdSingleInstance(prepareSocketsDir(config.runDir));
   lock.unref();
   const parent = new SignerParent(configPath, log);
-  if (values['metrics-port']) serveMetrics(Number(values['metrics-port']), parent, log);
+  if (metrics) serveMetrics(metrics, parent, log);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void parent.stop(0));
+  // A supervisor that was killed cannot send a signal; its closed channel is one. Never fires when started alone.
+  process.once('disconnect', () => void parent.stop(0));
   parent.start();
 }
 
