@@ -138,7 +138,13 @@ class RunningToken implements FreshToken {
     waitUntilReady?: boolean;
     env?: NodeJS.ProcessEnv;
   } = {}): Promise<void> {
-    const args = ['--import', LOADER, join(CHECKOUT, 'src', 'apps', 'signer.ts'), '--data', this.dataDir];
+    const args = [
+      '--import',
+      LOADER,
+      join(CHECKOUT, 'src', 'apps', 'signer.ts'),
+      '--signer-config',
+      this.signerConfigPath,
+    ];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     this.child = child;
     for (const stream of [child.stdout, child.stderr]) {

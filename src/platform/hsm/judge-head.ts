@@ -18,6 +18,11 @@ const stateSchema = z.strictObject({
   epoch: z.int(),
   size: z.int(),
   rootHex: z.string().regex(/^[0-9a-f]{64}$/),
+  /** Undefined before the first head. */
+  chainHex: z
+    .string()
+    .regex(/^[0-9a-f]{64}$/)
+    .optional(),
   at: z.string(),
 });
 export type LastHead = z.infer<typeof stateSchema>;
@@ -52,12 +57,17 @@ export function judgeHead(request: SignRequest, by: HeadJudgement): LastHead {
     newRoot: Buffer.from(head.rootHex, 'hex'),
     proof: proof.map((hex) => Buffer.from(hex, 'hex')),
   });
+  // Asked again after a lost answer: the same head, or a fork of the chain behind one Merkle root.
+  if (last?.size === head.size && last.chainHex !== undefined && last.chainHex !== head.chainHex) {
+    deny('A head of this size was signed with another chain hash.');
+  }
   if (!extended) deny('The head is not proved to extend the last signed head: the ledger was changed behind it.');
   return {
     installation: head.installation,
     epoch: head.epoch,
     size: head.size,
     rootHex: head.rootHex,
+    chainHex: head.chainHex,
     at: head.at.toISOString(),
   };
 }
