@@ -11,12 +11,14 @@ import type { CertificatePurpose, CertificateRecord } from '../model/index.js';
 export interface ApprovedRequest {
   readonly purpose: CertificatePurpose;
   /** Services certificates say which template: gateway, server, station, operator, decision, time. */
-  readonly servicesKind?: 'gateway' | 'server' | 'station' | 'operator' | 'decision' | 'time';
+  readonly servicesKind?: ServicesKind;
   readonly unitId: number | null;
   readonly machineId: number | null;
   /** Common name: the unit's FQDN or the machine's name. */
   readonly commonName: string;
   readonly sanDns: string | null;
+  /** IPv4 or IPv6 as 4 or 16 octets; only gateways and servers. */
+  readonly sanIp?: readonly Buffer[];
   readonly spki: Spki;
   readonly lifeSeconds: number;
   /** Unit.revocationEpoch as read when the request was approved; T2 refuses when it has moved. */
@@ -44,6 +46,8 @@ export interface ApprovedRequest {
   /** Pre-issue: the CA-signed predecessor that the signer wants to see. */
   readonly predecessorDer?: Buffer;
 }
+
+export type ServicesKind = 'gateway' | 'server' | 'station' | 'operator' | 'decision' | 'time' | 'cmp-ra' | 'audit';
 
 /** The generation a request claims. Generation 1 opens a lineage (`lineageId` null). */
 export interface SuccessorClaim {

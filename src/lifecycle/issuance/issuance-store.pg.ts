@@ -1,0 +1,320 @@
+import pg from 'pg';
+import type { Transaction } from '../../platform/db/transaction.js';
+import type { CertificateRecord } from '../model/index.js';
+import type {
+  AbandonedAttempt,
+  ConfirmedPredecessor,
+  Intent,
+  IntentState,
+  IssuanceStore,
+  KeyClaim,
+  KeyHolder,
+  LockedUnit,
+  SlotClaim,
+  StaleAttempt,
+} from './issuance-store.js';
+
+/** Every statement takes whole columns by UNNEST: a flush of 256 costs as many round trips as one row. */
+export const issuanceStorePg: IssuanceStore = {
+  lockUnits: async (tx, unitIds) => {
+    const { rows } = await tx.query<LockedUnit & { id: number }>(
+      `SELECT id, serial_number AS "serialNumber", state, revocation_epoch AS "revocationEpoch"
+       FROM unit WHERE id = ANY($1::int[]) ORDER BY id FOR NO KEY UPDATE`,
+      [unitIds],
+    );
+    return new Map(rows.map((row) => [row.id, row]));
+  },
+
+  blockedKeys: async (tx, spkiHashes) => {
+    const { rows } = await tx.query<{ hash: string }>(
+      `SELECT encode(spki_hash, 'hex') AS hash FROM blocked_key WHERE spki_hash = ANY($1::bytea[])`,
+      [spkiHashes],
+    );
+    return new Set(rows.map(({ hash }) => hash));
+  },
+
+  claimKeys,
+  takeOverKey: async (tx, claim, fromAttemptId) => {
+    const { rowCount } = await tx.query(
+      `UPDATE key_seen SET attempt_id = $3 WHERE spki_hash = $1 AND attempt_id = $2`,
+      [claim.spkiHash, fromAttemptId, claim.attemptId],
+    );
+    return rowCount === 1;
+  },
+  releaseKeys: async (tx, claims) => {
+    await tx.query(
+      `DELETE FROM key_seen k USING unnest($1::bytea[], $2::uuid[]) AS c(spki_hash, attempt_id)
+       WHERE k.spki_hash = c.spki_hash AND k.attempt_id = c.attempt_id`,
+      [claims.map((claim) => claim.spkiHash), claims.map((claim) => claim.attemptId)],
+    );
+  },
+
+  closeLineage: async (tx, { lineageId, unitId, at }) => {
+    const { rowCount } = await tx.query(
+      `UPDATE lineage SET state = 'closed', closed_at = $3, close_reason = 'new activation'
+       WHERE id = $1 AND unit_id = $2 AND state <> 'closed'`,
+      [lineageId, unitId, at],
+    );
+    return rowCount === 1;
+  },
+  openLineage: async (tx, unitId, at) => {
+    await tx.query(
+      `INSERT INTO lineage (unit_id, state, opened_at) VALUES ($1, 'open', $2)
+       ON CONFLICT (unit_id) WHERE state <> 'closed' DO NOTHING`,
+      [unitId, at],
+    );
+    const { rows } = await tx.query<{ id: number }>(`SELECT id FROM lineage WHERE unit_id = $1 AND state = 'open'`, [
+      unitId,
+    ]);
+    return rows[0]?.id ?? null;
+  },
+  displaceSlot: async (tx, { slotId, lineageId, generation, newSpkiHash, at }) => {
+    const { rows } = await tx.query<{ same: boolean }>(
+      `UPDATE lineage_slot SET state = 'displaced', displaced_at = $5
+       WHERE id = $1 AND lineage_id = $2 AND generation = $3
+         AND (state = 'pending' OR (state = 'confirmed' AND spki_hash = $4))
+       RETURNING spki_hash = $4 AS same`,
+      [slotId, lineageId, generation, newSpkiHash, at],
+    );
+    if (rows[0] === undefined) return 'not-pending';
+    if (rows[0].same) return 'same-key';
+    // The hour is counted on the row, so two servers cannot both spend it (rules 4).
+    const { rowCount } = await tx.query(
+      `UPDATE lineage SET last_soft_at = $2::timestamptz
+       WHERE id = $1 AND (last_soft_at IS NULL OR last_soft_at <= $2::timestamptz - interval '1 hour')`,
+      [lineageId, at],
+    );
+    return rowCount === 1 ? 'soft' : 'too-soon';
+  },
+  claimSlots,
+  confirmPredecessors: async (tx, claims, at) => {
+    const { rows } = await tx.query<ConfirmedPredecessor>(
+      `UPDATE lineage_slot p SET state = 'confirmed', confirmed_at = $3, confirmed_by = 'renewal'
+       FROM unnest($1::bigint[], $2::int[]) AS c(lineage_id, generation)
+       WHERE p.lineage_id = c.lineage_id AND p.generation = c.generation - 1 AND p.state = 'pending'
+       RETURNING p.id AS "slotId", p.lineage_id AS "lineageId", p.unit_id AS "unitId", p.generation,
+         p.issuer_id AS "issuerId", p.serial`,
+      [claims.map((claim) => claim.lineageId), claims.map((claim) => claim.generation), at],
+    );
+    return rows;
+  },
+
+  insertIntents,
+  recordIssued,
+  attemptStates: async (tx, createdAt, attemptIds) => {
+    const { rows } = await tx.query<{ id: string; state: IntentState }>(
+      `SELECT attempt_id AS id, state FROM issuance_intent WHERE created_at = $1 AND attempt_id = ANY($2::uuid[])`,
+      [createdAt, attemptIds],
+    );
+    return new Map(rows.map(({ id, state }) => [id, state]));
+  },
+
+  staleAttempts: async (tx, before, limit) => {
+    const { rows } = await tx.query<StaleAttempt>(
+      `SELECT ${STALE_COLUMNS} FROM issuance_intent i
+       WHERE state = 'signing' AND created_at < $1 ORDER BY created_at LIMIT $2`,
+      [before, limit],
+    );
+    return rows;
+  },
+  abandon,
+
+  conditions: async (tx) => {
+    const { rows } = await tx.query<{ now: Date; issuingStopped: string | null }>(
+      `SELECT clock_timestamp() AS now, (SELECT issuing_stopped FROM installation) AS "issuingStopped"`,
+    );
+    const [row] = rows;
+    if (row === undefined) throw new Error('the database gave no time');
+    return row;
+  },
+  stopIssuing: async (tx, reason) => {
+    await tx.query(`UPDATE installation SET issuing_stopped = $1 WHERE issuing_stopped IS NULL`, [reason]);
+  },
+  faultOf: (thrown) => {
+    if (!(thrown instanceof pg.DatabaseError)) return 'unknown';
+    return ROW_FAULT.test(thrown.code ?? '') ? 'row' : 'transaction';
+  },
+};
+
+/** Data exceptions, constraint violations and what a trigger raises; everything else is the database's own trouble. */
+const ROW_FAULT = /^(22|23|P0)/;
+
+const STALE_COLUMNS = `i.attempt_id AS "attemptId", i.created_at AS "createdAt", i.issuer_id AS "issuerId", i.serial,
+  i.purpose, i.unit_id AS "unitId", i.machine_id AS "machineId", i.not_after AS "notAfter", i.slot_id AS "slotId"`;
+
+async function claimKeys(tx: Transaction, claims: readonly KeyClaim[]): Promise<Map<string, KeyHolder>> {
+  const columns = [
+    claims.map((claim) => claim.spkiHash),
+    claims.map((claim) => claim.unitId),
+    claims.map((claim) => claim.ownerKind),
+    claims.map((claim) => claim.ownerName),
+    claims.map((claim) => claim.attemptId),
+    claims.map((claim) => claim.at),
+  ];
+  // In key order, so that two flushes with crossed keys wait for each other instead of deadlocking.
+  const { rows: mine } = await tx.query<{ id: string }>(
+    `INSERT INTO key_seen (spki_hash, unit_id, owner_kind, owner_name, attempt_id, first_seen_at)
+     SELECT spki_hash, unit_id, owner_kind, owner_name, attempt_id, at
+     FROM unnest($1::bytea[], $2::int[], $3::text[], $4::text[], $5::uuid[], $6::timestamptz[]) WITH ORDINALITY
+       AS c(spki_hash, unit_id, owner_kind, owner_name, attempt_id, at, n)
+     ORDER BY spki_hash, n
+     ON CONFLICT (spki_hash) DO NOTHING RETURNING attempt_id AS id`,
+    columns,
+  );
+  if (mine.length === claims.length) return new Map();
+  const won = new Set(mine.map(({ id }) => id));
+  const lost = claims.filter((claim) => !won.has(claim.attemptId));
+  const { rows: holders } = await tx.query<KeyHolder & { hash: string }>(
+    `SELECT encode(k.spki_hash, 'hex') AS hash, k.attempt_id AS "attemptId", k.unit_id AS "unitId",
+       k.owner_kind AS "ownerKind", k.owner_name AS "ownerName",
+       (SELECT i.state FROM issuance_intent i WHERE i.attempt_id = k.attempt_id) AS "attemptState"
+     FROM key_seen k WHERE k.spki_hash = ANY($1::bytea[])`,
+    [lost.map((claim) => claim.spkiHash)],
+  );
+  const byHash = new Map(holders.map((holder) => [holder.hash, holder]));
+  return new Map(
+    lost.map((claim) => {
+      const holder = byHash.get(claim.spkiHash.toString('hex'));
+      if (holder === undefined) throw new Error('a seen key went away; key_seen rows are never deleted once committed');
+      return [claim.attemptId, holder];
+    }),
+  );
+}
+
+async function claimSlots(tx: Transaction, claims: readonly SlotClaim[]): Promise<Map<string, number>> {
+  const { rows } = await tx.query<{ id: number; attemptId: string }>(
+    `INSERT INTO lineage_slot (lineage_id, unit_id, generation, state, spki_hash, issuer_id, serial, not_before, not_after,
+       attempt_id, preissued, renew_from, renew_until, created_at)
+     SELECT c.lineage_id, c.unit_id, c.generation, 'signing', c.spki_hash, c.issuer_id, c.serial, c.not_before,
+       c.not_after, c.attempt_id, c.preissued, c.renew_from, c.renew_until, c.at
+     FROM unnest($1::bigint[], $2::int[], $3::int[], $4::bytea[], $5::int[], $6::bytea[], $7::timestamptz[],
+         $8::timestamptz[], $9::uuid[], $10::boolean[], $11::timestamptz[], $12::timestamptz[], $13::timestamptz[])
+         WITH ORDINALITY
+       AS c(lineage_id, unit_id, generation, spki_hash, issuer_id, serial, not_before, not_after, attempt_id, preissued,
+         renew_from, renew_until, at, n)
+     JOIN lineage l ON l.id = c.lineage_id AND l.unit_id = c.unit_id AND l.state = 'open'
+     WHERE c.generation = 1 OR EXISTS (
+       SELECT 1 FROM lineage_slot p WHERE p.lineage_id = c.lineage_id AND p.generation = c.generation - 1
+         AND (p.state = 'confirmed' OR (p.state = 'pending' AND NOT c.preissued)))
+     ORDER BY c.lineage_id, c.n
+     ON CONFLICT (lineage_id, generation) WHERE state IN ('signing','pending','confirmed') DO NOTHING
+     RETURNING id, attempt_id AS "attemptId"`,
+    [
+      claims.map((claim) => claim.lineageId),
+      claims.map((claim) => claim.unitId),
+      claims.map((claim) => claim.generation),
+      claims.map((claim) => claim.spkiHash),
+      claims.map((claim) => claim.issuerId),
+      claims.map((claim) => claim.serial),
+      claims.map((claim) => claim.notBefore),
+      claims.map((claim) => claim.notAfter),
+      claims.map((claim) => claim.attemptId),
+      claims.map((claim) => claim.preissued),
+      claims.map((claim) => claim.renewFrom),
+      claims.map((claim) => claim.renewUntil),
+      claims.map((claim) => claim.at),
+    ],
+  );
+  return new Map(rows.map(({ id, attemptId }) => [attemptId, id]));
+}
+
+async function insertIntents(tx: Transaction, intents: readonly Intent[]): Promise<void> {
+  await tx.query(
+    `INSERT INTO issuance_intent (attempt_id, created_at, issuer_id, serial, purpose, unit_id, machine_id, spki_hash,
+       not_after, tbs, tbs_hash, slot_id, revocation_epoch, state)
+     SELECT *, 'signing' FROM unnest($1::uuid[], $2::timestamptz[], $3::int[], $4::bytea[], $5::text[], $6::int[],
+       $7::int[], $8::bytea[], $9::timestamptz[], $10::bytea[], $11::bytea[], $12::bigint[], $13::int[])`,
+    [
+      intents.map((intent) => intent.attemptId),
+      intents.map((intent) => intent.createdAt),
+      intents.map((intent) => intent.issuerId),
+      intents.map((intent) => intent.serial),
+      intents.map((intent) => intent.purpose),
+      intents.map((intent) => intent.unitId),
+      intents.map((intent) => intent.machineId),
+      intents.map((intent) => intent.spkiHash),
+      intents.map((intent) => intent.notAfter),
+      intents.map((intent) => intent.tbs),
+      intents.map((intent) => intent.tbsHash),
+      intents.map((intent) => intent.slotId),
+      intents.map((intent) => intent.revocationEpoch),
+    ],
+  );
+}
+
+async function recordIssued(
+  tx: Transaction,
+  createdAt: Date,
+  certificates: readonly CertificateRecord[],
+): Promise<Set<string>> {
+  // One created_at for a whole flush: the planner sees a single partition, and the primary key finds the rows.
+  const { rows } = await tx.query<{ id: string }>(
+    `UPDATE issuance_intent SET state = 'issued', decided_at = $3
+     WHERE created_at = $1 AND attempt_id = ANY($2::uuid[]) AND state = 'signing' RETURNING attempt_id AS id`,
+    [createdAt, certificates.map((certificate) => certificate.attemptId), certificates[0]?.issuedAt],
+  );
+  const signing = new Set(rows.map(({ id }) => id));
+  const recorded = certificates.filter((certificate) => signing.has(certificate.attemptId));
+  if (recorded.length === 0) return signing;
+  await settleSlots(tx, recorded);
+  await tx.query(
+    `INSERT INTO certificate (not_after, issuer_id, serial, purpose, unit_id, machine_id, slot_id, generation, spki_hash,
+       not_before, attempt_id, issued_at, der)
+     SELECT * FROM unnest($1::timestamptz[], $2::int[], $3::bytea[], $4::text[], $5::int[], $6::int[], $7::bigint[],
+       $8::int[], $9::bytea[], $10::timestamptz[], $11::uuid[], $12::timestamptz[], $13::bytea[])`,
+    [
+      recorded.map((certificate) => certificate.notAfter),
+      recorded.map((certificate) => certificate.issuerId),
+      recorded.map((certificate) => certificate.serial),
+      recorded.map((certificate) => certificate.purpose),
+      recorded.map((certificate) => certificate.unitId),
+      recorded.map((certificate) => certificate.machineId),
+      recorded.map((certificate) => certificate.slotId),
+      recorded.map((certificate) => certificate.generation),
+      recorded.map((certificate) => certificate.spkiHash),
+      recorded.map((certificate) => certificate.notBefore),
+      recorded.map((certificate) => certificate.attemptId),
+      recorded.map((certificate) => certificate.issuedAt),
+      recorded.map((certificate) => certificate.der),
+    ],
+  );
+  return signing;
+}
+
+async function settleSlots(tx: Transaction, certificates: readonly CertificateRecord[]): Promise<void> {
+  const slotIds = certificates.flatMap(({ slotId }) => (slotId === null ? [] : [slotId]));
+  if (slotIds.length === 0) return;
+  const { rowCount } = await tx.query(
+    `UPDATE lineage_slot SET state = 'pending' WHERE id = ANY($1::bigint[]) AND state = 'signing'`,
+    [slotIds],
+  );
+  // Intent and slot always move together; a difference means that somebody else writes slots.
+  if (rowCount !== slotIds.length) throw new Error('an intent was signing while its slot was not');
+}
+
+async function abandon(tx: Transaction, attempts: readonly StaleAttempt[], at: Date): Promise<AbandonedAttempt[]> {
+  const { rows } = await tx.query<AbandonedAttempt>(
+    `UPDATE issuance_intent i SET state = 'abandoned', decided_at = $3
+     FROM unnest($1::timestamptz[], $2::uuid[]) AS a(created_at, attempt_id)
+     WHERE i.created_at = a.created_at AND i.attempt_id = a.attempt_id AND i.state = 'signing'
+       AND i.created_at >= $4 AND i.created_at <= $5
+     RETURNING ${STALE_COLUMNS},
+       (SELECT serial_number FROM unit u WHERE u.id = i.unit_id) AS "unitSerialNumber"`,
+    [
+      attempts.map((attempt) => attempt.createdAt),
+      attempts.map((attempt) => attempt.attemptId),
+      at,
+      extreme(attempts, Math.min),
+      extreme(attempts, Math.max),
+    ],
+  );
+  await tx.query(`UPDATE lineage_slot SET state = 'abandoned' WHERE id = ANY($1::bigint[]) AND state = 'signing'`, [
+    rows.flatMap(({ slotId }) => (slotId === null ? [] : [slotId])),
+  ]);
+  return rows;
+}
+
+/** Bounds that let the planner skip every other month's partition. */
+function extreme(attempts: readonly StaleAttempt[], pick: (...ms: number[]) => number): Date {
+  return new Date(pick(...attempts.map(({ createdAt }) => createdAt.getTime())));
+}

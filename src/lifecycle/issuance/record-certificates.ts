@@ -1,0 +1,200 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { Clock } from '../../platform/clock.js';
+import type { Transaction, Transactor } from '../../platform/db/transaction.js';
+import { asFemtoError, FemtoError } from '../../platform/errors.js';
+import { failpoint, failpointAfter } from '../../platform/failpoint.js';
+import type { Ledger } from '../../platform/ledger/ledger.js';
+import type { CertificateRecord } from '../model/index.js';
+import type { Draft } from './draft-certificate.js';
+import type { IssuanceOutcome } from './issuance.js';
+import type { IssuanceStore, LockedUnit } from './issuance-store.js';
+import { certificateFacts, subjectOf } from './ledger-facts.js';
+import { unitFault } from './record-intents.js';
+
+export interface RecordDeps {
+  readonly transactor: Transactor;
+  readonly store: IssuanceStore;
+  readonly ledger: Ledger;
+  readonly clock: Clock;
+  /** How long T2 is tried before its bytes are dropped; default 10 s. */
+  readonly recordTriesMs?: number;
+}
+
+/** A draft whose signature verified. */
+export interface SignedDraft {
+  readonly draft: Draft;
+  readonly slotId: number | null;
+  readonly der: Buffer;
+}
+
+const RECORD_TRIES_MS = 10_000;
+const PAUSE_MS = { first: 50, longest: 1_000 } as const;
+
+/**
+ * T2 for one flush: certificates, slots, ledger entries, where the attempt is still signing and the unit's epoch has not
+ * moved. Tried for 10 s; after an unknown outcome the attempts are read again first (fault F5), so a certificate is
+ * recorded once and delivered, or its bytes are dropped and the reconciler revokes its serial.
+ *
+ * @param createdAt  the instant of their intents: all of one T1
+ * @returns outcomes by attempt id
+ */
+export async function recordCertificates(
+  deps: RecordDeps,
+  signed: readonly SignedDraft[],
+  createdAt: Date,
+): Promise<Map<string, IssuanceOutcome>> {
+  const outcomes = new Map<string, IssuanceOutcome>();
+  let open = [...signed];
+  let together = true;
+  const triesMs = deps.recordTriesMs ?? RECORD_TRIES_MS;
+  for (let waitedMs = 0, pauseMs: number = PAUSE_MS.first; open.length > 0; ) {
+    const startMs = deps.clock.now().getTime();
+    let failure: unknown;
+    for (const rows of together ? [open] : open.map((row) => [row])) {
+      try {
+        for (const [id, outcome] of await recordOnce(deps, rows, createdAt)) outcomes.set(id, outcome);
+      } catch (thrown) {
+        failure = thrown;
+        // One bad row must not cost its neighbours their certificates: from now on each has its own transaction.
+        if (deps.store.faultOf(thrown) === 'row') together = false;
+      }
+    }
+    open = open.filter(({ draft }) => !outcomes.has(draft.attemptId));
+    if (open.length === 0) break;
+    await sleep(pauseMs);
+    waitedMs += Math.max(pauseMs, deps.clock.now().getTime() - startMs);
+    pauseMs = Math.min(PAUSE_MS.longest, pauseMs * 2);
+    if (waitedMs < triesMs) continue;
+    for (const { draft } of open) outcomes.set(draft.attemptId, { ok: false, error: notRecorded(failure) });
+    open = [];
+  }
+  return outcomes;
+}
+
+async function recordOnce(
+  deps: RecordDeps,
+  rows: readonly SignedDraft[],
+  createdAt: Date,
+): Promise<Map<string, IssuanceOutcome>> {
+  const outcomes = await failpointAfter('issue-commit', () =>
+    deps.transactor.run((tx) => recordInTransaction(deps, tx, rows, createdAt)),
+  );
+  const missing = rows.filter(({ draft }) => !outcomes.has(draft.attemptId));
+  if (missing.length === 0) return outcomes;
+  // Not signing any more: either our own commit whose acknowledgement was lost, or the reconciler was faster (F11).
+  const ids = missing.map(({ draft }) => draft.attemptId);
+  const states = await deps.store.attemptStates(deps.transactor.read, createdAt, ids);
+  for (const row of missing) {
+    const issued = states.get(row.draft.attemptId) === 'issued';
+    outcomes.set(
+      row.draft.attemptId,
+      issued ? { ok: true, certificate: recordOf(row, createdAt) } : { ok: false, error: abandonedMeanwhile() },
+    );
+  }
+  return outcomes;
+}
+
+async function recordInTransaction(
+  deps: RecordDeps,
+  tx: Transaction,
+  rows: readonly SignedDraft[],
+  createdAt: Date,
+): Promise<Map<string, IssuanceOutcome>> {
+  const outcomes = new Map<string, IssuanceOutcome>();
+  const unitIds = [...new Set(rows.flatMap(({ draft }) => draft.request.unitId ?? []))].sort((a, b) => a - b);
+  const units = unitIds.length === 0 ? new Map<number, LockedUnit>() : await deps.store.lockUnits(tx, unitIds);
+  // Asked again: a key blocked since T1 must not get its certificate.
+  const blocked = await deps.store.blockedKeys(
+    tx,
+    rows.map(({ draft }) => draft.request.spki.spkiHash),
+  );
+  const fit = rows.filter(({ draft }) => {
+    const { unitId, spki } = draft.request;
+    const fault = blocked.has(spki.spkiHash.toString('hex'))
+      ? new FemtoError('KEY_BLOCKED', 'This key is known to be compromised; generate a new one.')
+      : unitFault(draft, unitId === null ? undefined : units.get(unitId));
+    if (fault !== null) outcomes.set(draft.attemptId, { ok: false, error: fault });
+    return fault === null;
+  });
+  const at = deps.clock.now();
+  const record = async (some: readonly SignedDraft[]): Promise<void> => {
+    if (some.length === 0) return;
+    const certificates = some.map((row) => recordOf(row, at));
+    const issued = await deps.store.recordIssued(tx, createdAt, certificates);
+    const entries = some.flatMap(({ draft, der }) => {
+      if (!issued.has(draft.attemptId)) return [];
+      const unit = draft.request.unitId === null ? null : (units.get(draft.request.unitId) ?? null);
+      return [
+        { kind: 'certificate.issued', subject: subjectOf(draft, unit), at, body: certificateFacts(draft, { der }) },
+      ];
+    });
+    await deps.ledger.append(tx, entries);
+    for (const certificate of certificates) {
+      if (issued.has(certificate.attemptId)) outcomes.set(certificate.attemptId, { ok: true, certificate });
+    }
+  };
+  await record(fit.filter(({ draft }) => draft.request.withIssued === undefined));
+  for (const row of fit.filter(({ draft }) => draft.request.withIssued !== undefined)) {
+    await recordWithHook(deps.store, tx, row, record, outcomes);
+  }
+  await failpoint('before-issue-commit');
+  return outcomes;
+}
+
+/** The hook and its certificate stand or fall together, apart from their neighbours. */
+async function recordWithHook(
+  store: IssuanceStore,
+  tx: Transaction,
+  row: SignedDraft,
+  record: (rows: readonly SignedDraft[]) => Promise<void>,
+  outcomes: Map<string, IssuanceOutcome>,
+): Promise<void> {
+  const { attemptId, request } = row.draft;
+  await tx.query('SAVEPOINT one_row');
+  try {
+    await record([row]);
+    const outcome = outcomes.get(attemptId);
+    if (outcome?.ok) await request.withIssued?.(tx, outcome.certificate);
+    await tx.query('RELEASE SAVEPOINT one_row');
+  } catch (thrown) {
+    if (store.faultOf(thrown) === 'transaction') throw thrown;
+    await tx.query('ROLLBACK TO SAVEPOINT one_row');
+    outcomes.set(attemptId, { ok: false, error: asFemtoError(thrown) });
+  }
+}
+
+function recordOf({ draft, slotId, der }: SignedDraft, issuedAt: Date): CertificateRecord {
+  const { request } = draft;
+  return {
+    issuerId: draft.issuer.id,
+    serial: draft.serial,
+    purpose: request.purpose,
+    unitId: request.unitId,
+    machineId: request.machineId,
+    slotId,
+    generation: request.successor?.generation ?? null,
+    spkiHash: request.spki.spkiHash,
+    notBefore: draft.notBefore,
+    notAfter: draft.notAfter,
+    attemptId: draft.attemptId,
+    issuedAt,
+    der,
+  };
+}
+
+function notRecorded(cause: unknown): FemtoError {
+  return new FemtoError(
+    'RETRY_LATER',
+    'The certificate could not be recorded, so it does not exist; ask again shortly.',
+    {
+      cause,
+      retryAfterSeconds: 75,
+    },
+  );
+}
+
+function abandonedMeanwhile(): FemtoError {
+  return new FemtoError('RETRY_LATER', 'Making the certificate took too long and it was abandoned; ask again.', {
+    retryAfterSeconds: 5,
+  });
+}
