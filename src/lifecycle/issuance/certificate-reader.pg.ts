@@ -11,7 +11,7 @@ const COLUMNS = `issuer_id AS "issuerId", serial, purpose, unit_id AS "unitId", 
 const SHORT_LIFE_DAYS = 33;
 const DAY_MS = 86_400_000;
 
-export const certificateReaderPg: CertificateReader = {
+export const certificateReader: CertificateReader = {
   async bySerial(tx, issuerId, serial) {
     if (!isOurSerialShape(serial)) return null;
     const from = serialIssuedAfter(serial);

@@ -15,7 +15,7 @@ import type {
 } from './issuance-store.js';
 
 /** Every statement takes whole columns by UNNEST: a flush of 256 costs as many round trips as one row. */
-export const issuanceStorePg: IssuanceStore = {
+export const issuanceStore: IssuanceStore = {
   lockUnits: async (tx, unitIds) => {
     const { rows } = await tx.query<LockedUnit & { id: number }>(
       `SELECT id, serial_number AS "serialNumber", state, revocation_epoch AS "revocationEpoch"

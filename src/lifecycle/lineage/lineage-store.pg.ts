@@ -11,7 +11,7 @@ const SLOT = `id, lineage_id AS "lineageId", unit_id AS "unitId", generation, st
 const LINEAGE = `id, unit_id AS "unitId", state, opened_at AS "openedAt", closed_at AS "closedAt",
   close_reason AS "closeReason", token_hash AS "tokenHash", last_soft_at AS "lastSoftAt"`;
 
-export const lineageStorePg: LineageStore = {
+export const lineageStore: LineageStore = {
   slotBySerial: (tx, issuerId, serial) =>
     one<LineageSlot>(tx, `SELECT ${SLOT} FROM lineage_slot WHERE issuer_id = $1 AND serial = $2`, [issuerId, serial]),
   slotsByKey: async (tx, spkiHash) => {
