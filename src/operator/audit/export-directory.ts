@@ -165,7 +165,7 @@ async function writeLines<T>(path: string, rows: AsyncIterable<T>, line: (row: T
   try {
     let text = '';
     for await (const row of rows) {
-      text += `${line(row)}\n`;
+      text += `${oneLine(line(row))}\n`;
       count += 1;
       if (text.length < CHUNK_CHARACTERS) continue;
       await file.writeFile(text);
@@ -177,6 +177,11 @@ async function writeLines<T>(path: string, rows: AsyncIterable<T>, line: (row: T
     await file.close();
   }
   return count;
+}
+
+/** JSON leaves these two as they are, and line readers end a line at them. */
+function oneLine(json: string): string {
+  return json.replaceAll('\u2028', '\\u2028').replaceAll('\u2029', '\\u2029');
 }
 
 async function* readLines<T>(dir: string, fileName: string, schema: z.ZodType<T>): AsyncGenerator<T> {

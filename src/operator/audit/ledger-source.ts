@@ -11,7 +11,6 @@ export interface LedgerSource {
   heads(epoch: number): AsyncIterable<StoredHead>;
   /** Anchors of an epoch by size; null when the source has none to look at. */
   anchors(epoch: number): AsyncIterable<StoredAnchor> | null;
-  /** Entries of these kinds after a sequence number: what a restore would lose. Used by reports, not by the verdict. */
   close(): Promise<void>;
 }
 

@@ -1,0 +1,173 @@
+import type { Command } from 'commander';
+import { callAndPrint, query, withExamples } from './command-context.js';
+
+/** unit, grant, cert, key: one femtocell and what it is trusted with. */
+export function addUnitCommands(program: Command): void {
+  const unit = program.command('unit').description('femtocells');
+  withExamples(
+    unit
+      .command('list')
+      .description('units by serial number')
+      .option('--state <state>')
+      .option('--batch <name>')
+      .option('--model <name>')
+      .option('--after <serial>', 'continue behind this serial number')
+      .option('--limit <n>', 'rows at most', '100')
+      .action((options: Record<string, string>, command: Command) =>
+        callAndPrint(command, { method: 'GET', path: `/units${query(options)}` }),
+      ),
+    'unit list --state ACTIVE',
+    'unit list --batch B-2411 --limit 20 -o json',
+  );
+  withExamples(
+    unit
+      .command('show <serial>')
+      .description('state, generations, certificates, history, cases')
+      .action((serial: string, _options, command: Command) =>
+        callAndPrint(command, { method: 'GET', path: path(serial) }),
+      ),
+    'unit show SHB-24-00817',
+    'unit show SHB-24-00817 -o json',
+  );
+  for (const [verb, description] of [
+    ['lost', 'reports a unit lost or stolen: denied at once'],
+    ['hold', 'suspends a unit and holds its certificates'],
+    ['retire', 'retires a unit for ever'],
+    ['rework', 'lets a unit at the factory be given another key, once'],
+  ] as const) {
+    withExamples(
+      unit
+        .command(`${verb} <serial>`)
+        .description(description)
+        .requiredOption('--reason <text>', 'why; goes to history and ledger')
+        .action((serial: string, options: { reason: string }, command: Command) =>
+          callAndPrint(command, { method: 'POST', path: `${path(serial)}/${verb}`, body: { reason: options.reason } }),
+        ),
+      `unit ${verb} SHB-24-00817 --reason "customer reported it"`,
+      `unit ${verb} SHB-24-00817 --reason "customer reported it" --dry-run`,
+    );
+  }
+  withExamples(
+    unit
+      .command('revoke <serial>')
+      .description('revokes every certificate of a unit for good')
+      .requiredOption('--reason <text>')
+      .option('--code <reason>', 'unspecified, keyCompromise, cessationOfOperation, privilegeWithdrawn', 'unspecified')
+      .action((serial: string, options: { reason: string; code: string }, command: Command) =>
+        callAndPrint(command, { method: 'POST', path: `${path(serial)}/revoke`, body: options }),
+      ),
+    'unit revoke SHB-24-00817 --reason "key found on a forum" --code keyCompromise',
+    'unit revoke SHB-24-00817 --reason "returned" --dry-run',
+  );
+  withExamples(
+    unit
+      .command('release <serial>')
+      .description('ends a hold, loss or quarantine; needs an approved request')
+      .requiredOption('--reason <text>')
+      .option('--approval <id>', 'approved request', Number)
+      .action((serial: string, options: { reason: string; approval?: number }, command: Command) =>
+        callAndPrint(command, { method: 'POST', path: `${path(serial)}/release`, body: options }),
+      ),
+    'unit release SHB-24-00817 --reason "inspected at the depot" --approval 7',
+    'unit release SHB-24-00817 --reason "found by its owner" --approval 8 -o json',
+  );
+  withExamples(
+    unit
+      .command('window <serial>')
+      .description('moves the advised renewal window')
+      .requiredOption('--from <time>', 'ISO 8601')
+      .requiredOption('--until <time>', 'ISO 8601')
+      .action((serial: string, options: { from: string; until: string }, command: Command) =>
+        callAndPrint(command, {
+          method: 'POST',
+          path: `${path(serial)}/window`,
+          body: { from: instant(options.from), until: instant(options.until) },
+        }),
+      ),
+    'unit window SHB-24-00817 --from 2026-11-25T00:00:00Z --until 2026-11-25T06:00:00Z',
+    'unit window SHB-24-00817 --from 2026-11-25T00:00Z --until 2026-11-26T00:00Z',
+  );
+  addGrants(program);
+  addCertificates(program);
+}
+
+function addGrants(program: Command): void {
+  withExamples(
+    program
+      .command('grant')
+      .description('permission to activate')
+      .command('create <serial>')
+      .description('lets a unit activate on a line; a code is shown once')
+      .requiredOption('--line <name>')
+      .option('--kind <kind>', 'code or order', 'code')
+      .option('--hours <n>', 'life in hours', '24')
+      .option('--approval <id>', 'approved request, where the unit’s head is live', Number)
+      .action(
+        (serial: string, options: { line: string; kind: string; hours: string; approval?: number }, command: Command) =>
+          callAndPrint(command, {
+            method: 'POST',
+            path: `${path(serial)}/grants`,
+            body: {
+              kind: options.kind,
+              line: options.line,
+              lifeSeconds: Math.round(Number(options.hours) * 3600),
+              ...(options.approval === undefined ? {} : { approval: options.approval }),
+            },
+          }),
+      ),
+    'grant create SHB-24-00817 --line L-100',
+    'grant create SHB-24-00817 --line L-100 --kind order --hours 72',
+  );
+}
+
+function addCertificates(program: Command): void {
+  const cert = program.command('cert').description('certificates');
+  withExamples(
+    cert
+      .command('show <serial>')
+      .description('a recorded certificate and its status')
+      .action((serial: string, _options, command: Command) =>
+        callAndPrint(command, { method: 'GET', path: `/certificates/${encodeURIComponent(serial.toLowerCase())}` }),
+      ),
+    'cert show 010007a1f3c2d4e5f60718293a4b5c6d',
+    'cert show 010007a1f3c2d4e5f60718293a4b5c6d -o json',
+  );
+  withExamples(
+    cert
+      .command('revoke <serial>')
+      .description('revokes one certificate')
+      .requiredOption('--reason <text>')
+      .option('--code <reason>', 'unspecified, keyCompromise, superseded, cessationOfOperation', 'unspecified')
+      .action((serial: string, options: { reason: string; code: string }, command: Command) =>
+        callAndPrint(command, {
+          method: 'POST',
+          path: `/certificates/${encodeURIComponent(serial.toLowerCase())}/revoke`,
+          body: options,
+        }),
+      ),
+    'cert revoke 010007a1f3c2d4e5f60718293a4b5c6d --reason "wrong profile"',
+    'cert revoke 010007a1f3c2d4e5f60718293a4b5c6d --reason "leaked" --code keyCompromise',
+  );
+  withExamples(
+    program
+      .command('key')
+      .description('public keys')
+      .command('block <spki-sha256>')
+      .description('blocks a key for ever and revokes every certificate that carries it')
+      .requiredOption('--reason <text>')
+      .option('--source <text>', 'where it was found', 'operator')
+      .action((spkiSha256: string, options: { reason: string; source: string }, command: Command) =>
+        callAndPrint(command, { method: 'POST', path: '/keys/block', body: { spkiSha256, ...options } }),
+      ),
+    'key block 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --reason "published"',
+    'key block 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --reason "published" --source forum',
+  );
+}
+
+function path(serial: string): string {
+  return `/units/${encodeURIComponent(serial)}`;
+}
+
+function instant(text: string): string {
+  return new Date(text).toISOString();
+}
