@@ -20,8 +20,7 @@ export async function issueFirst(
   const profile = await deps.registry.profile(deps.transactor.read, claim.unit.profile);
   if (profile === null) throw new FemtoError('INTERNAL', 'The unit’s profile is gone; set another one.');
   if (await deps.grants.isAdmissionFrozen(deps.transactor.read)) throw admissionFrozen();
-  const unit = verdict.closes === null ? claim.unit : await endLineage(deps, claim, verdict.closes);
-  if (verdict.grade !== null) await recordDisplacement(deps, claim, verdict, verdict.grade);
+  const { unit } = claim;
   // 8. Issuance: intent with grant, nonce and idempotency key; token; record with the unit's state and bindings.
   const certificate = await deps.issuance.issue({
     purpose: 'operational',
@@ -37,12 +36,19 @@ export async function issueFirst(
       generation: 1,
       preissued: false,
       displacesSlotId: verdict.displacesSlotId,
+      ...(verdict.closes === null ? {} : { closesLineageId: verdict.closes.lineage.id }),
     },
     actor: actorOf(unit),
     sameKeyAllowed: verdict.displacesSlotId !== null && verdict.grade === null,
     facts: { operation: 'activate', grantId: grant.id, network, address: claim.credential.address },
-    withIntent: (tx, attemptId) => spend(deps, claim, grant, tx, attemptId),
-    withIssued: (tx, issued) => activateUnit(deps, claim, grant, tx, issued),
+    withIntent: async (tx, attemptId) => {
+      await spend(deps, claim, grant, tx, attemptId);
+      if (verdict.grade !== null) await recordDisplacement(deps, claim, verdict, verdict.grade, tx);
+    },
+    withIssued: async (tx, issued) => {
+      await activateUnit(deps, claim, grant, tx, issued);
+      if (verdict.closes !== null) await endCertificates(deps, claim, verdict.closes, tx);
+    },
   });
   // 9. The answer.
   const slot = await deps.lineages.slotBySerial(deps.transactor.read, certificate.issuerId, certificate.serial);
@@ -127,42 +133,46 @@ async function activateUnit(
   await registry.touchContact(tx, unit.id, at);
 }
 
-/** Two people approved the grant (rules 3.6): the old chain ends for good before the new one begins. */
-async function endLineage(deps: ActivationDeps, { unit }: Claim, { lineage, slots }: LineageView): Promise<Unit> {
+/**
+ * Two people approved the grant (rules 3.6): issuance closed the old chain before it opened the new one, and here its
+ * certificates end, too. In T2, because a change of status voids whatever is still being signed for the unit.
+ */
+async function endCertificates(
+  deps: ActivationDeps,
+  { unit }: Claim,
+  { slots }: LineageView,
+  tx: Transaction,
+): Promise<void> {
   const at = deps.clock.now();
-  const actor = actorOf(unit);
-  return deps.transactor.run(async (tx) => {
-    await deps.registry.unitById(tx, unit.id, { lock: 'update' });
-    await deps.lineages.closeLineage(tx, { lineageId: lineage.id, reason: 'replaced by a new activation', actor, at });
-    const certificates = slots
-      .filter(
-        ({ state, notAfter }) => state !== 'abandoned' && state !== 'signing' && notAfter.getTime() > at.getTime(),
-      )
-      .map(({ issuerId, serial, notAfter }) => ({ issuerId, serial, notAfter, unitId: unit.id }));
-    await deps.revocation.setStatus(tx, certificates, { state: 'revoked', reason: 'superseded', actor, at });
-    const after = await deps.registry.unitById(tx, unit.id);
-    return after ?? unit;
+  const certificates = slots
+    .filter(({ state, notAfter }) => state !== 'abandoned' && state !== 'signing' && notAfter.getTime() > at.getTime())
+    .map(({ issuerId, serial, notAfter }) => ({ issuerId, serial, notAfter, unitId: unit.id }));
+  await deps.revocation.setStatus(tx, certificates, {
+    state: 'revoked',
+    reason: 'superseded',
+    actor: actorOf(unit),
+    at,
   });
 }
 
-function recordDisplacement(
+async function recordDisplacement(
   deps: ActivationDeps,
   { unit, credential, csr }: Claim,
   verdict: FirstIssue,
   grade: 'soft' | 'strong',
+  tx: Transaction,
 ): Promise<void> {
-  return deps.transactor.run((tx) =>
-    deps.lineages.recordFork(tx, {
-      grade,
-      lineageId: verdict.lineageId ?? 0,
-      at: deps.clock.now(),
-      actor: actorOf(unit),
-      row: 'head-1, other key, head pending',
-      presentedSlotId: null,
-      successorSlotId: verdict.displacesSlotId,
-      facts: { address: credential.address, newSpkiSha256: csr.spki.spkiHash.toString('hex') },
-    }),
-  );
+  if (verdict.lineageId === null) return;
+  await deps.lineages.recordFork(tx, {
+    grade,
+    lineageId: verdict.lineageId,
+    at: deps.clock.now(),
+    actor: actorOf(unit),
+    row: 'head-1, other key, head pending',
+    presentedSlotId: null,
+    successorSlotId: verdict.displacesSlotId,
+    facts: { address: credential.address, newSpkiSha256: csr.spki.spkiHash.toString('hex') },
+  });
 }
 
 function admissionFrozen(): FemtoError {

@@ -95,7 +95,8 @@ function judgeGenerationZero(situation: ClaimSituation, live: LineageView): Clai
     case 'hard':
       return { kind: 'contest', view: live };
     case 'refuse':
-      return verdict.code === 'CLAIM_CONTESTED' ? judgeContest(situation, live) : refuse(refusal(verdict.code));
+      if (verdict.code === 'CLAIM_CONTESTED') return judgeContest(situation, live);
+      return refuse(verdict.asksLiveProof ? askForProof() : refusal(verdict.code));
   }
 }
 
@@ -104,7 +105,7 @@ function judgeContest({ liveAt }: ClaimSituation, live: LineageView): ClaimVerdi
     .filter((slot) => slot.generation === 1 && slot.confirmedAt !== null)
     .reduce((latest, slot) => Math.max(latest, slot.confirmedAt?.getTime() ?? 0), 0);
   // A proof from before the confirmation may be the first claimant's own, late.
-  if (liveAt.getTime() <= confirmedAt) return refuse(refusal('POP_FAIL'));
+  if (liveAt.getTime() <= confirmedAt) return refuse(askForProof());
   return { kind: 'contest', view: live };
 }
 
@@ -115,6 +116,14 @@ function faultOf(grant: GrantMatch): string {
 
 function refusal(code: FemtoError['code']): FemtoError {
   return new FemtoError(code, 'The unit’s bootstrap key no longer opens a lineage; look at the unit’s history.');
+}
+
+/** Possession shown before the competing event proves nothing; a new connection under the same key would. */
+function askForProof(): FemtoError {
+  return new FemtoError('RETRY_LATER', 'The bootstrap key must be proved again; ask over a new connection.', {
+    retryAfterSeconds: 1,
+    facts: { asks: 'live proof' },
+  });
 }
 
 function stillSigning(retryAfterSeconds: number): FemtoError {

@@ -4,4 +4,9 @@
  * power cut gets the same certificate; a hard fork is contained in the transaction that saw it; no window passes 90 % of
  * a life; the worker's decisions run twice without effect twice.
  */
+
+export { makeRenewal } from './make-renewal.js';
+export { predecessorText } from './renew.js';
 export type * from './renewal.js';
+export type { NonceVerifier, RecordReader, RenewalDeps } from './renewal-deps.js';
+export type { RenewalStore } from './renewal-store.js';

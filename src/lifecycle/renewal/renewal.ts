@@ -1,6 +1,30 @@
 import type { Transaction } from '../../platform/db/transaction.js';
-import type { Freshness, IssuedAnswer, ProvedCredential } from '../enrolment/index.js';
-import type { Actor } from '../model/index.js';
+import type { Certificate } from '../../x509/certificate.js';
+import type { Actor, CertificateRecord, Issuer, Unit } from '../model/index.js';
+
+/** A certificate of a unit whose key the caller has just proved; the listener's authentication makes it. */
+export interface ProvedCredential {
+  readonly kind: 'bootstrap' | 'operational';
+  readonly certificate: Certificate;
+  readonly issuer: Issuer;
+  readonly record: CertificateRecord;
+  readonly unit: Unit;
+  readonly status: 'good' | 'held' | 'revoked';
+  /** When the full handshake (or the protected message) that proved the key ended, by our clock. */
+  readonly provedAt: Date;
+  /** Canonical; empty when unknown. */
+  readonly address: string;
+}
+
+/** What a unit gets for a good request. */
+export interface RenewalAnswer {
+  readonly certificate: CertificateRecord;
+  readonly generation: number;
+  readonly renewFrom: Date;
+  readonly renewUntil: Date;
+  /** True where this certificate was issued by an earlier request. */
+  readonly repeated: boolean;
+}
 
 /** The room's use-cases as a rim sees them; `makeRenewal(deps)` binds them. */
 export interface Renewal {
@@ -11,12 +35,14 @@ export interface Renewal {
    *   CLAIM_CONTESTED, IDEMPOTENCY_CONFLICT, DEVICE_*, CERT_REVOKED, CERT_EXPIRED, REACTIVATE, RATE_LIMITED;
    *   HSM_UNAVAILABLE and RETRY_LATER are retryable
    */
-  renew(request: RenewalRequest): Promise<IssuedAnswer>;
+  renew(request: RenewalRequest): Promise<RenewalAnswer>;
   /** First use of the new certificate's key. Repeating it is harmless. */
   confirm(request: { readonly credential: ProvedCredential }): Promise<Confirmation>;
   advise(request: { readonly credential: ProvedCredential }): Promise<Advice>;
   /** Hands over a pre-issued certificate (units whose key cannot change). */
-  pickUp(request: PickUpRequest): Promise<IssuedAnswer>;
+  pickUp(request: PickUpRequest): Promise<RenewalAnswer>;
+  /** For the worker: the next certificate of a `preissue` unit; null where nothing is to be done (now). */
+  preissueNext(slotId: number): Promise<CertificateRecord | null>;
   /** @throws FemtoError NOT_FOUND; BAD_REQUEST past 90 % of life or reversed; STATE_CONFLICT slot not in use */
   moveWindow(tx: Transaction, move: WindowMove): Promise<void>;
 }
@@ -30,7 +56,8 @@ export interface RenewalRequest {
    */
   readonly predecessorSignature: Buffer | null;
   readonly idempotencyKey: string | null;
-  readonly freshness: Freshness;
+  /** `nonce`: ours, in the CSR's challengePassword (REST). `handshake`: the credential's own `provedAt` (EST, CMP). */
+  readonly freshness: { readonly by: 'nonce' | 'handshake' };
 }
 
 export interface Confirmation {

@@ -1,0 +1,44 @@
+import { FemtoError } from '../../platform/errors.js';
+import type { LineEvidence } from '../lineage/index.js';
+import { mayServe, type Unit } from '../model/index.js';
+import type { ProvedCredential } from './renewal.js';
+import type { RenewalDeps } from './renewal-deps.js';
+
+/** @throws FemtoError NOT_ACTIVATED for a bootstrap key; DEVICE_* where the unit may not serve (and never renews then) */
+export function checkMayRenew({ kind, unit }: ProvedCredential): void {
+  if (kind !== 'operational') {
+    throw new FemtoError('NOT_ACTIVATED', 'A bootstrap certificate is not renewed; activate the unit.');
+  }
+  if (mayServe(unit.state)) return;
+  throw new FemtoError(
+    CODE_BY_STATE[unit.state] ?? 'DENIED',
+    `The unit is ${unit.state}; settle that before it renews.`,
+    {
+      facts: { state: unit.state },
+    },
+  );
+}
+
+const CODE_BY_STATE: Readonly<Partial<Record<Unit['state'], FemtoError['code']>>> = {
+  MANIFESTED: 'NOT_ACTIVATED',
+  BOOTSTRAPPED: 'NOT_ACTIVATED',
+  SUSPENDED: 'DEVICE_SUSPENDED',
+  QUARANTINED: 'DEVICE_QUARANTINED',
+  LOST: 'DEVICE_LOST',
+  RETIRED: 'DEVICE_RETIRED',
+};
+
+/** Only asked where it can matter: the comeback tiers of a certificate that has run out. */
+export async function lineEvidence(deps: RenewalDeps, credential: ProvedCredential): Promise<LineEvidence> {
+  const now = deps.clock.now();
+  if (credential.certificate.notAfter.getTime() >= now.getTime()) return 'unknown';
+  const line = await deps.registry.lineAt(deps.transactor.read, credential.address, now);
+  if (line === null || !line.authoritative) return 'unknown';
+  return line.lineId === credential.unit.lineId ? 'match' : 'mismatch';
+}
+
+/** The line as evidence to keep: null where our resolver is not sure (rules 5.5). */
+export async function authoritativeLine(deps: RenewalDeps, { address }: ProvedCredential): Promise<number | null> {
+  const line = await deps.registry.lineAt(deps.transactor.read, address, deps.clock.now());
+  return line?.authoritative === true ? line.lineId : null;
+}

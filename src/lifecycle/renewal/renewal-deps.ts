@@ -1,0 +1,47 @@
+import type { Clock, RandomBytes } from '../../platform/clock.js';
+import type { Transaction, Transactor } from '../../platform/db/transaction.js';
+import type { Ledger } from '../../platform/ledger/ledger.js';
+import type { Issuance } from '../issuance/index.js';
+import type { Lineages } from '../lineage/index.js';
+import type { CertificateRecord } from '../model/index.js';
+import type { Registry } from '../registry/index.js';
+import type { Revocation } from '../revocation/index.js';
+import type { TaskStore } from './renewal.js';
+import type { RenewalStore } from './renewal-store.js';
+
+export interface RenewalDeps {
+  readonly transactor: Transactor;
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+  readonly registry: Pick<Registry, 'unitById' | 'lineAt' | 'profile' | 'changeState' | 'touchContact'>;
+  readonly lineages: Lineages;
+  readonly issuance: Pick<Issuance, 'issue'>;
+  readonly revocation: Pick<Revocation, 'quarantine'>;
+  readonly ledger: Ledger;
+  readonly store: RenewalStore;
+  readonly tasks: Pick<TaskStore, 'closeTask'>;
+  readonly nonces: NonceVerifier;
+  readonly certificates: RecordReader;
+  /** Waits while a sibling request is at the token. */
+  readonly pause: (milliseconds: number) => Promise<void>;
+  /**
+   * Pre-issue is off until attested keys are checked (KEY-7): true only in tests and the story, which say so, and then
+   * only for units whose profile says `preissue`.
+   */
+  readonly preissueAllowed: boolean;
+}
+
+/** @throws FemtoError NONCE_BAD missing, malformed, aged, or another credential's */
+export interface NonceVerifier {
+  verify(
+    nonce: string | undefined,
+    credential: { readonly spkiHash: Buffer },
+  ): { readonly hash: Buffer; readonly issuedAt: Date; readonly expiresAt: Date };
+}
+
+export interface RecordReader {
+  record(
+    tx: Transaction,
+    key: { readonly issuerId: number; readonly serial: Buffer; readonly notAfter: Date },
+  ): Promise<CertificateRecord | null>;
+}
