@@ -25,7 +25,7 @@ export class AnchorChecker {
   take(stored: StoredAnchor, chain: ChainChecker, heads: HeadChecker): void {
     const { epoch, findings, installation, keys } = this.context;
     this.count += 1;
-    const place = { epoch, seq: heads.lastProvedSize + 1, seqTo: stored.size };
+    const place = { epoch, seq: Math.min(heads.lastProvedSize, this.lastSize) + 1, seqTo: stored.size };
     const anchor = parseAnchor(stored.text);
     const head = anchor ? keys.verified(anchor.headText, Buffer.from(anchor.signature, 'base64')) : 'it is no anchor';
     if (!anchor || typeof head === 'string') {
