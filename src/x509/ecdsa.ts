@@ -1,4 +1,4 @@
-import { integer, sequence, TAG } from './der.js';
+import { TAG } from './der.js';
 import { badDer, checkMinimalInteger, readDer } from './der-reader.js';
 
 /** Bytes of r or s on each curve: the `size` of {@link derToRaw}. */
@@ -13,10 +13,19 @@ export const COORDINATE_BYTES = { 'P-256': 32, 'P-384': 48 } as const;
  */
 export function rawToDer(rs: Buffer): Buffer {
   if (rs.length !== 64 && rs.length !== 96) throw badDer('raw signature', `has ${rs.length} bytes, not 64 or 96`);
-  const r = rs.subarray(0, rs.length / 2);
-  const s = rs.subarray(rs.length / 2);
-  if (isZero(r) || isZero(s)) throw badDer('raw signature', 'has an r or s of zero');
-  return sequence(integer(r), integer(s));
+  // Written straight into one buffer: this runs for every signature of the token.
+  const size = rs.length / 2;
+  const rStart = firstOctet(rs, 0, size);
+  const sStart = firstOctet(rs, size, rs.length);
+  const rBytes = size - rStart + signOctet(rs, rStart);
+  const sBytes = rs.length - sStart + signOctet(rs, sStart);
+  // Two integers of at most 49 octets: every length fits into one byte.
+  const out = Buffer.allocUnsafe(2 + 2 + rBytes + 2 + sBytes);
+  out[0] = TAG.SEQUENCE;
+  out[1] = out.length - 2;
+  writeInteger(out, 2, rBytes, rs, rStart, size);
+  writeInteger(out, 4 + rBytes, sBytes, rs, sStart, rs.length);
+  return out;
 }
 
 /**
@@ -41,6 +50,20 @@ export function derToRaw(der: Buffer, size: number): Buffer {
   return raw;
 }
 
-function isZero(bytes: Buffer): boolean {
-  return bytes.every((octet) => octet === 0);
+/** Offset of the first octet that is not zero. */
+function firstOctet(rs: Buffer, start: number, end: number): number {
+  for (let at = start; at < end; at += 1) if (rs[at] !== 0) return at;
+  throw badDer('raw signature', 'has an r or s of zero');
+}
+
+/** One where DER wants a zero octet before a high bit, else none. */
+function signOctet(rs: Buffer, at: number): 0 | 1 {
+  return ((rs[at] ?? 0) & 0x80) === 0 ? 0 : 1;
+}
+
+function writeInteger(out: Buffer, at: number, bytes: number, rs: Buffer, start: number, end: number): void {
+  out[at] = TAG.INTEGER;
+  out[at + 1] = bytes;
+  out[at + 2] = 0;
+  rs.copy(out, at + 2 + bytes - (end - start), start, end);
 }

@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { implicitTag, sequence } from '../../x509/der.js';
 import { algorithmIdentifier } from '../../x509/signature-algorithm.js';
 import { readSpki, type Spki } from '../../x509/spki.js';
 import type { Hierarchy, HierarchyEntry } from './hierarchy.js';
@@ -12,6 +13,8 @@ export interface KeyFacts {
   readonly spki: Spki;
   readonly subjectDer: Buffer;
   readonly keyIdentifier: Buffer;
+  /** Value of the authorityKeyIdentifier extension in all that this key signs: its key identifier alone. */
+  readonly authorityKeyDer: Buffer;
   readonly notAfterMs: number;
   /** AlgorithmIdentifier this key signs with. */
   readonly algorithmDer: Buffer;
@@ -33,13 +36,15 @@ export function keyFacts(entry: HierarchyEntry, key: TokenKey): KeyFacts {
     );
   }
   const spki = readSpki(key.spki);
+  const keyIdentifier = Buffer.from(entry.keyIdentifierHex, 'hex');
   const hash = key.curve === 'P-256' ? 'sha256' : 'sha384';
   return {
     label: entry.label,
     kind: entry.kind,
     spki,
     subjectDer: Buffer.from(entry.subjectDerHex, 'hex'),
-    keyIdentifier: Buffer.from(entry.keyIdentifierHex, 'hex'),
+    keyIdentifier,
+    authorityKeyDer: sequence(implicitTag(0, keyIdentifier)),
     notAfterMs: Date.parse(entry.notAfter),
     algorithmDer: algorithmIdentifier(hash === 'sha256' ? 'ecdsa-with-SHA256' : 'ecdsa-with-SHA384'),
     hash,

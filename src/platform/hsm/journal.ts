@@ -10,7 +10,6 @@
  * `journal-<class>.log` is being written; `journal-<class>-<first seq, 12 digits>.log` are closed. A last line
  * without its LF was torn by a crash before its fdatasync, so nothing was signed for it; it is cut at start.
  */
-import { createHash } from 'node:crypto';
 import {
   closeSync,
   existsSync,
@@ -32,6 +31,12 @@ import type { KeyClass } from './key-class.js';
 const VERSION = 'v1';
 /** Enough for the longest line many times over. */
 const TAIL_BYTES = 64 * 1024;
+
+export interface JournalItem {
+  readonly request: Pick<SignRequest, 'purpose' | 'keyLabel' | 'name'>;
+  /** 32 bytes. */
+  readonly tbsSha256: Buffer;
+}
 
 /** Appends batches. Not for concurrent use: one {@link append} at a time. */
 export class Journal {
@@ -66,14 +71,14 @@ export class Journal {
    * @throws the file system's error; the caller must end its process, because after a failed sync the kernel may have
    *   dropped the pages and a second sync on the same handle would lie
    */
-  async append(items: readonly SignRequest[], now: Date): Promise<void> {
+  async append(items: readonly JournalItem[], now: Date): Promise<void> {
     if (items.length === 0) return;
     const at = now.toISOString();
     let text = '';
     let seq = this.nextSeq;
     for (const item of items) {
-      const hash = createHash('sha256').update(item.tbs).digest('hex');
-      text += `${VERSION} ${seq} ${at} ${item.purpose} ${item.keyLabel} ${item.name} ${hash}\n`;
+      const { request, tbsSha256 } = item;
+      text += `${VERSION} ${seq} ${at} ${request.purpose} ${request.keyLabel} ${request.name} ${tbsSha256.toString('hex')}\n`;
       seq += 1;
     }
     const bytes = Buffer.from(text, 'latin1');

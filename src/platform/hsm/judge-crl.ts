@@ -11,7 +11,6 @@ import { deny, Refusal } from './refusal.js';
 const CRL_NUMBER = extensionKey(oid(OID.crlNumber));
 const AUTHORITY_KEY = extensionKey(oid(OID.authorityKeyIdentifier));
 const DELTA = extensionKey(oid(OID.deltaCrlIndicator));
-const KEY_IDENTIFIER_TAG = 0x80;
 const SERIAL_BYTES_MAX = 20;
 
 export interface CrlJudgement {
@@ -45,8 +44,7 @@ export function judgeCrl(request: SignRequest, by: CrlJudgement): NewestCrl | un
   fields.end();
   const authority = extensions.get(AUTHORITY_KEY);
   if (!authority) deny('The CRL has no authority key identifier.');
-  const keyIdentifier = readDer(authority.value, TAG.SEQUENCE, 'authority key identifier').expect(KEY_IDENTIFIER_TAG);
-  if (!keyIdentifier.content.equals(by.issuer.keyIdentifier))
+  if (!authority.value.equals(by.issuer.authorityKeyDer))
     deny('The authority key identifier is not that of the CA key.');
 
   const number = crlNumber(extensions.get(CRL_NUMBER)?.value);

@@ -45,7 +45,6 @@ const HOUR_MS = 3_600_000;
 /** keyCertSign (5) and cRLSign (6) in the first octet of KeyUsage bits. */
 const CA_USAGE_BITS = 0x06;
 const DNS_NAME_TAG = 0x82;
-const KEY_IDENTIFIER_TAG = 0x80;
 const POINT_HEADS = [
   '3059301306072a8648ce3d020106082a8648ce3d03010703420004',
   '3076301006072a8648ce3d020106052b8104002203620004',
@@ -137,33 +136,28 @@ function checkKeyUsage(tbs: LeafTbs): void {
 function checkAuthorityKey(tbs: LeafTbs, issuer: KeyFacts): void {
   const authority = tbs.extensions.get(EXTENSION.authorityKeyIdentifier);
   if (!authority) deny('The certificate has no authority key identifier.');
-  const { content } = readDer(authority.value, TAG.SEQUENCE, 'authority key identifier').expect(KEY_IDENTIFIER_TAG);
-  if (!content.equals(issuer.keyIdentifier)) deny('The authority key identifier is not that of the CA key.');
+  if (!authority.value.equals(issuer.authorityKeyDer)) deny('The authority key identifier is not that of the CA key.');
 }
 
 function checkExtendedKeyUsage(tbs: LeafTbs, rule: LeafRule): void {
   const extension = tbs.extensions.get(EXTENSION.extendedKeyUsage);
   if (!extension) deny('The certificate has no extended key usage.');
+  // Certificates of one profile have the same bytes here: those accepted before need no second reading.
+  const accepted = acceptedUsages.get(rule);
+  if (accepted?.some((value) => value.equals(extension.value))) return;
   const found = new Set<string>();
   const list = readDer(extension.value, TAG.SEQUENCE, 'extended key usage');
   while (!list.atEnd) found.add(list.expect(TAG.OID).der.toString('latin1'));
-  const allowed = usageSets(rule).some(
-    (wanted) => wanted.size === found.size && [...wanted].every((usage) => found.has(usage)),
-  );
-  if (!allowed) deny('The extended key usages are not those of the purpose.');
+  const isAllowed = rule.extendedKeyUsages.some((dotted) => {
+    const wanted = dotted.map((one) => oid(one).toString('latin1'));
+    return wanted.length === found.size && wanted.every((usage) => found.has(usage));
+  });
+  if (!isAllowed) deny('The extended key usages are not those of the purpose.');
+  acceptedUsages.set(rule, [...(accepted ?? []), Buffer.from(extension.value)].slice(-USAGES_KEPT));
 }
 
-/** OID encodings of a rule, worked out once. */
-const usageSetsByRule = new WeakMap<LeafRule, ReadonlySet<string>[]>();
-
-function usageSets(rule: LeafRule): ReadonlySet<string>[] {
-  let sets = usageSetsByRule.get(rule);
-  if (!sets) {
-    sets = rule.extendedKeyUsages.map((list) => new Set(list.map((dotted) => oid(dotted).toString('latin1'))));
-    usageSetsByRule.set(rule, sets);
-  }
-  return sets;
-}
+const acceptedUsages = new WeakMap<LeafRule, readonly Buffer[]>();
+const USAGES_KEPT = 8;
 
 function checkNames(tbs: LeafTbs, purpose: SignRequest['purpose'], rule: LeafRule): void {
   if (rule.dnsUnder === undefined) return;
