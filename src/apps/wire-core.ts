@@ -1,0 +1,80 @@
+import { pgCertificateReader } from '../lifecycle/enrolment/certificate-reader.pg.js';
+import type { CertificateReader } from '../lifecycle/enrolment/index.js';
+import { type Lineages, makeLineages } from '../lifecycle/lineage/index.js';
+import { lineageStore } from '../lifecycle/lineage/lineage-store.pg.js';
+import {
+  type IssuerDirectory,
+  type MachineOffice,
+  makeIssuerDirectory,
+  makeMachineOffice,
+  makeRegistry,
+  makeRegistryOffice,
+  type Registry,
+  type RegistryOffice,
+} from '../lifecycle/registry/index.js';
+import { issuerStore } from '../lifecycle/registry/issuer-store.pg.js';
+import { machineStore } from '../lifecycle/registry/machine-store.pg.js';
+import { makerStore } from '../lifecycle/registry/maker-store.pg.js';
+import { placeStore } from '../lifecycle/registry/place-store.pg.js';
+import { unitStore } from '../lifecycle/registry/unit-store.pg.js';
+import { makeRevocation, type Revocation } from '../lifecycle/revocation/index.js';
+import { revocationStore } from '../lifecycle/revocation/revocation-store.pg.js';
+import { statusRowStore } from '../lifecycle/status/status-row-store.pg.js';
+import type { Clock, RandomBytes } from '../platform/clock.js';
+import type { Transactor } from '../platform/db/transaction.js';
+import type { Ledger } from '../platform/ledger/ledger.js';
+import { ledger } from '../platform/ledger/ledger.pg.js';
+import { systemClock, systemRandom } from '../platform/system-clock.js';
+
+/** What nearly every process stands on, over one database: the registry, lineages, revocation, the ledger. */
+export interface Core {
+  readonly transactor: Transactor;
+  readonly clock: Clock;
+  readonly random: RandomBytes;
+  readonly ledger: Ledger;
+  readonly issuers: IssuerDirectory;
+  readonly registry: Registry;
+  readonly office: RegistryOffice;
+  readonly machines: MachineOffice;
+  readonly lineages: Lineages;
+  readonly revocation: Revocation;
+  readonly certificates: CertificateReader;
+}
+
+export function wireCore(transactor: Transactor, clock: Clock = systemClock, random: RandomBytes = systemRandom): Core {
+  const issuers = makeIssuerDirectory({ transactor, issuers: issuerStore, clock });
+  const registry = makeRegistry({ units: unitStore, places: placeStore, ledger });
+  const office = makeRegistryOffice({ transactor, makers: makerStore, places: placeStore, ledger, clock });
+  const machines = makeMachineOffice({ transactor, machines: machineStore, makers: makerStore, ledger, clock });
+  const lineages = makeLineages({ store: lineageStore, ledger });
+  const revocation = makeRevocation({
+    store: revocationStore,
+    statusRows: statusRowStore,
+    registry,
+    units: unitStore,
+    lineages,
+    ledger,
+    transactor,
+    clock,
+  });
+  return {
+    transactor,
+    clock,
+    random,
+    ledger,
+    issuers,
+    registry,
+    office,
+    machines,
+    lineages,
+    revocation,
+    certificates: pgCertificateReader,
+  };
+}
+
+/** DER of a recorded certificate; null when it is not there. */
+export function certificateDer(
+  core: Core,
+): (key: { issuerId: number; serial: Buffer; notAfter: Date }) => Promise<Buffer | null> {
+  return async (key) => (await core.certificates.record(core.transactor.read, key))?.der ?? null;
+}
