@@ -5,6 +5,10 @@
  * taken in the issuing transaction, and five proved uses from elsewhere freeze it; no answer holds a cell identity or a
  * gateway address.
  */
+export { VIOLATIONS_MAX } from './check-credential.js';
+export { BOOTSTRAP_LIFE_SECONDS } from './enrol-at-factory.js';
 export type * from './factory-credential.js';
+export type * from './factory-deps.js';
 export type * from './factory-office.js';
+export { makeFactoryOffice } from './make-factory-office.js';
 export * from './manifest.js';

@@ -1,10 +1,13 @@
 import { FemtoError } from '../../platform/errors.js';
 
-/** An IMSI or IMEI is 15 digits; a name of ours never needs that shape, so none may carry one (ADM-3). */
-const FIFTEEN_DIGITS = /(?<![0-9])[0-9]{15}(?![0-9])/;
+/**
+ * An IMSI or IMEI is 15 digits, alone or in groups; a name of ours never needs that shape, so none may carry one (ADM-3).
+ * Digits inside a longer word (hex, base64, a longer number) are something else.
+ */
+const FIFTEEN_DIGITS = /(?<![0-9A-Za-z])[0-9](?:[ ./_-]?[0-9]){14}(?![0-9A-Za-z])/;
 
 export function holdsSubscriberNumber(text: string): boolean {
-  return FIFTEEN_DIGITS.test(text.replaceAll(/[ .\-/]/g, ''));
+  return FIFTEEN_DIGITS.test(text);
 }
 
 /**

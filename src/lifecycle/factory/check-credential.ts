@@ -1,0 +1,98 @@
+import { FemtoError } from '../../platform/errors.js';
+import { isInPrefixes, sourcePrefix } from '../../platform/net/ip-address.js';
+import { record } from './create-credential.js';
+import type { FactoryCredential } from './factory-credential.js';
+import type { FactoryDeps } from './factory-deps.js';
+import type { FactoryCaller } from './factory-office.js';
+
+/** Proved uses from elsewhere that freeze a credential (FAC-1). */
+export const VIOLATIONS_MAX = 5;
+
+/**
+ * Does the caller's credential cover this batch, from here, now? Quota is not looked at: it is taken in the issuing
+ * transaction, and a repeat needs none.
+ *
+ * @param request.batchId  null when the unit asked about is on no manifest: the other limits are checked all the same, so
+ *   that a stolen credential learns nothing from elsewhere
+ * @throws FemtoError CREDENTIAL_FROZEN, CREDENTIAL_EXPIRED, CREDENTIAL_SCOPE
+ */
+export async function checkFactoryCredential(
+  deps: FactoryDeps,
+  { caller, batchId, address }: { caller: FactoryCaller; batchId: number | null; address: string },
+): Promise<FactoryCredential> {
+  const credential = await chooseCredential(deps, caller, batchId);
+  const now = deps.clock.now();
+  if (credential.state === 'frozen') throw frozen();
+  if (credential.state === 'revoked')
+    throw scope('CREDENTIAL_EXPIRED', 'state', 'The credential was ended; ask for a new one.');
+  if (now < credential.notBefore || now >= credential.expiresAt) {
+    throw scope('CREDENTIAL_EXPIRED', 'expiry', 'The credential is not valid now; ask for a new one.');
+  }
+  if (!isInPrefixes(address, credential.cidrs)) await refuseFromElsewhere(deps, credential, address, now);
+  if (!isInHours(now, credential)) {
+    throw scope('CREDENTIAL_SCOPE', 'hours', 'The credential is not valid at this hour (UTC); enrol in its hours.');
+  }
+  if (credential.makerId !== caller.makerId)
+    throw scope('CREDENTIAL_SCOPE', 'maker', 'The credential is another maker’s.');
+  if (batchId !== null && credential.batchId !== batchId) {
+    throw scope('CREDENTIAL_SCOPE', 'batch', 'The credential is for another batch; use the one of this batch.');
+  }
+  return credential;
+}
+
+/** A station may hold one credential a batch: the newest for this batch, else the newest of all and its refusal. */
+async function chooseCredential(
+  deps: FactoryDeps,
+  caller: FactoryCaller,
+  batchId: number | null,
+): Promise<FactoryCredential> {
+  const { read } = deps.transactor;
+  if (caller.credentialName !== null) {
+    const credential = await deps.credentials.find(read, { name: caller.credentialName });
+    if (credential !== null) return credential;
+  }
+  const held = await deps.credentials.ofStation(read, caller.spkiHash);
+  const chosen = held.find((credential) => credential.batchId === batchId) ?? held[0];
+  if (chosen === undefined) {
+    throw scope('CREDENTIAL_SCOPE', 'none', 'The station has no factory credential; ask the operator for one.');
+  }
+  return chosen;
+}
+
+/** Counted in a transaction of its own, so that the refusal stays counted. */
+async function refuseFromElsewhere(
+  deps: FactoryDeps,
+  credential: FactoryCredential,
+  address: string,
+  at: Date,
+): Promise<never> {
+  const { frozenNow } = await deps.transactor.run(async (tx) => {
+    const counted = await deps.credentials.countViolation(tx, credential.id, VIOLATIONS_MAX);
+    if (counted.frozenNow) {
+      await record(deps, tx, 'credential.frozen', credential, at, {
+        violations: counted.violations,
+        lastSource: sourcePrefix(address),
+        actor: 'system:factory',
+      });
+    }
+    return counted;
+  });
+  if (frozenNow) throw frozen();
+  throw scope('CREDENTIAL_SCOPE', 'network', 'The credential is not valid from this network; enrol from its site.');
+}
+
+function isInHours(now: Date, { hourFrom, hourTo }: FactoryCredential): boolean {
+  const hour = now.getUTCHours();
+  return hourFrom < hourTo ? hour >= hourFrom && hour < hourTo : hour >= hourFrom || hour < hourTo;
+}
+
+function frozen(): FemtoError {
+  return new FemtoError(
+    'CREDENTIAL_FROZEN',
+    'The credential is frozen after use from elsewhere; talk to the operator.',
+  );
+}
+
+function scope(code: 'CREDENTIAL_SCOPE' | 'CREDENTIAL_EXPIRED', limit: string, message: string): FemtoError {
+  return new FemtoError(code, message, { facts: { limit, errors: [`limit: ${limit}`] } });
+}

@@ -1,0 +1,44 @@
+import type { Clock } from '../../platform/clock.js';
+import type { Transaction, Transactor } from '../../platform/db/transaction.js';
+import type { Ledger } from '../../platform/ledger/ledger.js';
+import type { Issuance } from '../issuance/index.js';
+import type { CertificateRecord } from '../model/index.js';
+import type {
+  IssuerDirectory,
+  IssuerStore,
+  MachineOffice,
+  MakerStore,
+  Registry,
+  UnitStore,
+} from '../registry/index.js';
+import type { Revocation } from '../revocation/index.js';
+import type { FactoryCredentialStore } from './factory-credential.js';
+
+export interface FactoryDeps {
+  readonly transactor: Transactor;
+  readonly clock: Clock;
+  readonly ledger: Ledger;
+  readonly registry: Registry;
+  readonly units: UnitStore;
+  readonly makers: MakerStore;
+  readonly machines: Pick<MachineOffice, 'bySpkiHash' | 'byName'>;
+  readonly issuers: IssuerDirectory;
+  readonly installation: Pick<IssuerStore, 'readInstallation'>;
+  readonly credentials: FactoryCredentialStore;
+  readonly guard: OnceGuard;
+  readonly bootstraps: BootstrapReader;
+  readonly issuance: Pick<Issuance, 'issue'>;
+  readonly revocation: Pick<Revocation, 'setStatus' | 'blockKey'>;
+}
+
+/** Values that are good once: manifest nonces and token ids. */
+export interface OnceGuard {
+  /** False when the hash was spent before. The row may be purged after `expiresAt`. */
+  spendOnce(tx: Transaction, hash: Buffer, expiresAt: Date): Promise<boolean>;
+}
+
+/** Bootstrap certificates of a unit, as issuance recorded them. */
+export interface BootstrapReader {
+  /** Unexpired at `at`, newest first. */
+  ofUnit(tx: Transaction, unitId: number, at: Date): Promise<CertificateRecord[]>;
+}

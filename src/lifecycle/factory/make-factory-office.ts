@@ -1,0 +1,25 @@
+import { acceptManifest, closeBatch } from './accept-manifest.js';
+import { allowRework } from './allow-rework.js';
+import { checkFactoryCredential } from './check-credential.js';
+import { createFactoryCredential, revokeFactoryCredential } from './create-credential.js';
+import { enrolAtFactory } from './enrol-at-factory.js';
+import { stationCaller, tokenCaller } from './factory-caller.js';
+import type { FactoryDeps } from './factory-deps.js';
+import type { FactoryOffice } from './factory-office.js';
+import { submitManifest } from './submit-manifest.js';
+
+export function makeFactoryOffice(deps: FactoryDeps): FactoryOffice {
+  return {
+    submitManifest: (submission) => submitManifest(deps, submission),
+    acceptManifest: (request) => acceptManifest(deps, request),
+    closeBatch: (request) => closeBatch(deps, request),
+    allowRework: (request) => allowRework(deps, request),
+    createCredential: (request) => createFactoryCredential(deps, request),
+    revokeCredential: (request) => revokeFactoryCredential(deps, request),
+    credentials: (filter) => deps.credentials.list(deps.transactor.read, filter),
+    stationCaller: (peer) => stationCaller(deps, peer),
+    tokenCaller: (token) => tokenCaller(deps, token),
+    enrol: (request) => enrolAtFactory(deps, request),
+    checkCredential: (request) => checkFactoryCredential(deps, request),
+  };
+}
