@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { integer, nullValue, octetString, oid, sequence, TAG } from './der.js';
-import { badDer, type DerElement, DerReader, oidValue, positiveMagnitude } from './der-reader.js';
+import { badDer, type DerElement, DerReader, oidValue, unsignedMagnitude } from './der-reader.js';
 import { OID } from './oids.js';
 import type { Spki } from './spki.js';
 
@@ -81,7 +81,7 @@ export function readCertId(element: DerElement): CertId {
     hashAlg,
     issuerNameHash,
     issuerKeyHash,
-    serial: positiveMagnitude(serialContent, 'serial number'),
+    serial: unsignedMagnitude(serialContent, 'serial number'),
     certIdDer: element.der,
   };
 }

@@ -51,20 +51,26 @@ export function readExtendedKeyUsage(value: Buffer): string[] {
   return purposes;
 }
 
-/** RFC 5280 section 4.2.1.9; `cA FALSE` spelt out is refused as DER wants. pathLen only beside cA TRUE. */
+/**
+ * RFC 5280 section 4.2.1.9; pathLen only beside cA TRUE. `cA FALSE` spelt out is not DER, but stands in many a maker's
+ * device certificates and misleads nobody.
+ */
 export function readBasicConstraints(value: Buffer): { isCa: boolean; pathLen: number | undefined } {
   const what = 'basic constraints';
   const fields = readDer(value, TAG.SEQUENCE, what);
   const ca = fields.optional(TAG.BOOLEAN);
-  if (ca !== undefined && !booleanValue(ca.content, what)) fields.fail('spells out cA FALSE');
-  const pathLen = fields.optional(TAG.INTEGER);
+  const isCa = ca !== undefined && booleanValue(ca.content, what);
+  const pathLenElement = fields.optional(TAG.INTEGER);
   fields.end();
-  if (pathLen !== undefined && ca === undefined) fields.fail('has a path length beside cA FALSE');
-  return {
-    isCa: ca !== undefined,
-    pathLen: pathLen === undefined ? undefined : smallIntegerValue(pathLen.content, what),
-  };
+  if (pathLenElement === undefined) return { isCa, pathLen: undefined };
+  if (!isCa) fields.fail('has a path length beside cA FALSE');
+  const pathLen = smallIntegerValue(pathLenElement.content, what);
+  if (pathLen > PATH_LEN_MAX) fields.fail(`has a path length above ${PATH_LEN_MAX}`);
+  return { isCa, pathLen };
 }
+
+/** Longer chains exist nowhere; some verifiers keep it in an octet. */
+const PATH_LEN_MAX = 255;
 
 /** RFC 5280 section 4.2.1.2. */
 export function readSubjectKeyIdentifier(value: Buffer): Buffer {
@@ -89,12 +95,16 @@ export function readAuthorityKeyIdentifier(value: Buffer): Buffer | undefined {
   return keyIdentifier?.content;
 }
 
-/** URIs of all points, RFC 5280 section 4.2.1.13. Other kinds of name are checked and left out. */
-export function readCrlUrls(value: Buffer): string[] {
+/**
+ * URIs of all points, RFC 5280 section 4.2.1.13. Other kinds of name are checked and left out. `elsewhere`: some point
+ * names another CRL issuer, so that the certificate issuer's own CRL does not speak for this certificate.
+ */
+export function readCrlPointers(value: Buffer): { urls: string[]; elsewhere: boolean } {
   const what = 'CRL distribution points';
   const points = readDer(value, TAG.SEQUENCE, what);
   if (points.atEnd) points.fail('is empty');
   const urls: string[] = [];
+  let elsewhere = false;
   while (!points.atEnd) {
     const point = points.enter(TAG.SEQUENCE, what);
     const name = point.optional(0xa0);
@@ -103,10 +113,13 @@ export function readCrlUrls(value: Buffer): string[] {
     point.end();
     if (name === undefined && issuer === undefined) point.fail('has a point with neither name nor issuer');
     if (reasons !== undefined) namedBitNumbers(reasons.content, what);
-    if (issuer !== undefined) readGeneralNames(new DerReader(issuer.content, what), what);
+    if (issuer !== undefined) {
+      readGeneralNames(new DerReader(issuer.content, what), what);
+      elsewhere = true;
+    }
     if (name !== undefined) urls.push(...distributionPointUrls(name.content, what));
   }
-  return urls;
+  return { urls, elsewhere };
 }
 
 /** URIs of one DistributionPointName, given the content of its `[0]`. */

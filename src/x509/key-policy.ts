@@ -5,7 +5,7 @@ import { hasRocaFingerprint } from './roca.js';
 import { rsaNumbers, type Spki } from './spki.js';
 
 const RSA_BITS_MIN = 2_048;
-const RSA_BITS_MAX = 8_192;
+const RSA_BITS_MAX = 4_096;
 const RSA_EXPONENT_MIN = 65_537n;
 /** SP 800-56B section 6.2 allows up to 2^256; above 2^32 nobody sane, and small-d keys all lie there. */
 const RSA_EXPONENT_MAX = 1n << 32n;

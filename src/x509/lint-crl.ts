@@ -93,21 +93,24 @@ const RULES: readonly Rule[] = [
 /** AKI, CRLNumber, DeltaCRLIndicator, IssuingDistributionPoint. AIA and FreshestCRL are deliberately not in it. */
 const WRITTEN: ReadonlySet<string> = new Set(['2.5.29.35', '2.5.29.20', '2.5.29.27', '2.5.29.28']);
 
+/** A name is there unless the CRL is about CA certificates only, and it is one plain HTTP URI. */
 function distributionPointHolds({ distributionPoint: point }: Crl): boolean {
   if (point === undefined) return true;
   if (point.indirect || point.onlySomeReasons || point.onlyAttributeCerts) return false;
+  if (!point.hasName) return point.onlyCaCerts;
   return point.urls.length === 1 && point.urls.every((url) => url.startsWith('http://'));
 }
 
 /**
- * One entry per serial, with a reason that this kind of CRL may hold. A revocationDate after thisUpdate is not refused:
+ * One entry per serial, its date in the encoding due, with a reason that this kind of CRL may hold. A revocationDate after thisUpdate is not refused:
  * two hosts' clocks differ by a second, and a CRL that is not published is worse than such a date.
  */
 function entriesHold(crl: Crl, { scope = 'any' }: CrlExpectation): boolean {
   const seen = new Set<string>();
-  for (const { serial, reason } of crlEntries(crl)) {
+  for (const { der, serial, revokedAt, reason, reasonWritten } of crlEntries(crl)) {
     const key = serial.toString('latin1');
-    if (seen.has(key)) return false;
+    if (seen.has(key) || !der.includes(x509Time(revokedAt))) return false;
+    if (reasonWritten && reason === 'unspecified') return false;
     if (reason === 'removeFromCRL' && crl.deltaBase === undefined) return false;
     if (reason === 'aACompromise' || (scope === 'leaf' && reason === 'cACompromise')) return false;
     seen.add(key);

@@ -3,10 +3,10 @@ import {
   badDer,
   type DerElement,
   DerReader,
-  positiveMagnitude,
   readDer,
   smallIntegerValue,
   timeValue,
+  unsignedMagnitude,
 } from './der-reader.js';
 import { isEmptyName, nameAttributes, onlyAttribute } from './distinguished-name.js';
 import { type Extension, readExtensions } from './extension.js';
@@ -20,7 +20,7 @@ import {
   readAuthorityInfoAccess,
   readAuthorityKeyIdentifier,
   readBasicConstraints,
-  readCrlUrls,
+  readCrlPointers,
   readExtendedKeyUsage,
   readKeyUsage,
   readNameConstraints,
@@ -64,6 +64,8 @@ export interface ParsedTbs {
   readonly pathLen: number | undefined;
   readonly hasNoCheck: boolean;
   readonly crlUrls: readonly string[];
+  /** Some CRL distribution point names another CRL issuer. */
+  readonly crlElsewhere: boolean;
   readonly ocspUrls: readonly string[];
   readonly caUrls: readonly string[];
   readonly nameConstraints: NameConstraints | undefined;
@@ -139,7 +141,7 @@ function readVersion(fields: DerReader): void {
 }
 
 function readSerial(element: DerElement): Buffer {
-  const serial = positiveMagnitude(element.content, 'serial number');
+  const serial = unsignedMagnitude(element.content, 'serial number');
   if (element.content.length > SERIAL_OCTETS_MAX) {
     throw badDer('serial number', `is longer than ${SERIAL_OCTETS_MAX} octets`);
   }
@@ -187,6 +189,7 @@ function readKnownExtensions(extensions: readonly Extension[]): KnownExtensions 
   read(OID.ocspNoCheck, checkOcspNoCheck);
   const altNames = read(OID.subjectAltName, (value) => readAltNames(value, 'subjectAltName')) ?? [];
   const access = read(OID.authorityInfoAccess, readAuthorityInfoAccess);
+  const pointers = read(OID.crlDistributionPoints, readCrlPointers);
   const basic = read(OID.basicConstraints, readBasicConstraints);
   return {
     sanDns: altNames.filter((name) => name.kind === 'dns').map((name) => name.value),
@@ -198,7 +201,8 @@ function readKnownExtensions(extensions: readonly Extension[]): KnownExtensions 
     isCa: basic?.isCa ?? false,
     pathLen: basic?.pathLen,
     hasNoCheck: encodedValue(OID.ocspNoCheck) !== undefined,
-    crlUrls: read(OID.crlDistributionPoints, readCrlUrls) ?? [],
+    crlUrls: pointers?.urls ?? [],
+    crlElsewhere: pointers?.elsewhere ?? false,
     ocspUrls: access?.ocspUrls ?? [],
     caUrls: access?.caUrls ?? [],
     nameConstraints: read(OID.nameConstraints, readNameConstraints),

@@ -7,7 +7,7 @@ export interface PemBlock {
 }
 
 const BLOCKS_MAX = 100;
-const BLOCK = /^-----BEGIN ([A-Z0-9 #]{1,40})-----[ \t]*\r?\n([A-Za-z0-9+/=\s]*?)\r?\n?-----END \1-----[ \t]*$/gm;
+const BLOCK = /^-----BEGIN ([A-Z0-9 #_]{1,40})-----[ \t]*\r?\n([A-Za-z0-9+/=\s]*?)\r?\n?-----END \1-----[ \t]*$/gm;
 
 /**
  * All PEM blocks of a text, in order; text around them is ignored (RFC 7468 section 2), commented ones too.

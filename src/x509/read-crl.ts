@@ -6,10 +6,10 @@ import {
   DerReader,
   integerValue,
   namedBitNumbers,
-  positiveMagnitude,
   readDer,
   smallIntegerValue,
   timeValue,
+  unsignedMagnitude,
   wholeOctets,
 } from './der-reader.js';
 import { isEmptyName, nameAttributes } from './distinguished-name.js';
@@ -45,10 +45,14 @@ export interface Crl {
 }
 
 export interface CrlEntry {
+  /** The whole entry as it stands. */
+  readonly der: Buffer;
   /** Magnitude without sign octet. */
   readonly serial: Buffer;
   readonly revokedAt: Date;
   readonly reason: CrlReason;
+  /** False: no reasonCode, which means `unspecified`. */
+  readonly reasonWritten: boolean;
   readonly invalidSince: Date | undefined;
 }
 
@@ -138,22 +142,30 @@ function countEntries(entriesDer: Buffer): number {
 }
 
 function readEntry(list: DerReader): CrlEntry {
-  const fields = new DerReader(list.expect(TAG.SEQUENCE, 'entry').content, 'CRL entry');
-  const serial = positiveMagnitude(fields.expect(TAG.INTEGER, 'serial number').content, 'CRL entry serial');
+  const { der, content } = list.expect(TAG.SEQUENCE, 'entry');
+  const fields = new DerReader(content, 'CRL entry');
+  const serial = unsignedMagnitude(fields.expect(TAG.INTEGER, 'serial number').content, 'CRL entry serial');
   const revokedAt = timeValue(fields.next(), 'revocationDate');
-  let reason: CrlReason = 'unspecified';
+  let reason: CrlReason | undefined;
   let invalidSince: Date | undefined;
   if (!fields.atEnd) {
     for (const { id, critical, value } of readExtensions(fields, 'CRL entry extensions')) {
+      // Both known ones must not be critical (sections 5.3.1, 5.3.2). certificateIssuer is critical and would make this
+      // entry another issuer's: indirect CRLs are not for us.
+      if (critical || id === OID.certificateIssuer) throw badDer('CRL entry', `has extension ${id} as critical`);
       if (id === OID.reasonCode) reason = readReason(value);
-      else if (id === OID.invalidityDate) invalidSince = readInvalidityDate(value);
-      // certificateIssuer is critical and would make this entry another issuer's: indirect CRLs are not for us.
-      else if (critical || id === OID.certificateIssuer)
-        throw badDer('CRL entry', `has the unknown critical extension ${id}`);
+      if (id === OID.invalidityDate) invalidSince = readInvalidityDate(value);
     }
   }
   fields.end();
-  return { serial, revokedAt, reason, invalidSince };
+  return {
+    der,
+    serial,
+    revokedAt,
+    reason: reason ?? 'unspecified',
+    reasonWritten: reason !== undefined,
+    invalidSince,
+  };
 }
 
 function readReason(value: Buffer): CrlReason {
@@ -185,7 +197,7 @@ function readCrlExtensions(content: Buffer | undefined): CrlExtensions {
     return found === undefined ? undefined : reader(found.value);
   };
   for (const { id, critical } of extensions) {
-    if (critical && !UNDERSTOOD.has(id)) throw badDer(WHAT, `has the unknown critical extension ${id}`);
+    if (critical && !UNDERSTOOD.has(id)) throw badDer(WHAT, `has extension ${id} as critical`);
   }
   return {
     number: read(OID.crlNumber, (value) => readNumber(value, 'CRL number')),
@@ -196,12 +208,8 @@ function readCrlExtensions(content: Buffer | undefined): CrlExtensions {
   };
 }
 
-const UNDERSTOOD: ReadonlySet<string> = new Set([
-  OID.crlNumber,
-  OID.deltaCrlIndicator,
-  OID.authorityKeyIdentifier,
-  OID.issuingDistributionPoint,
-]);
+/** Must be critical where they stand (sections 5.2.4, 5.2.5); CRLNumber and AKI must not (5.2.1, 5.2.3). */
+const UNDERSTOOD: ReadonlySet<string> = new Set([OID.deltaCrlIndicator, OID.issuingDistributionPoint]);
 
 function readNumber(value: Buffer, what: string): bigint {
   const outer = new DerReader(value, what);

@@ -20,19 +20,31 @@ export type SignatureAlgorithm = (typeof SIGNATURE_ALGORITHMS)[number];
 export type IssuerSignature = 'ecdsa-with-SHA256' | 'ecdsa-with-SHA384';
 
 interface Meaning {
+  /** As we write it. */
   readonly der: Buffer;
+  /** A second form that must be accepted. */
+  readonly alsoDer?: Buffer;
   readonly hash: 'sha256' | 'sha384' | 'sha512';
   readonly key: 'EC' | 'RSA';
 }
 
-// Parameters: absent for ECDSA (RFC 5758 section 3.2), NULL for RSA PKCS#1 v1.5 (RFC 4055 section 5).
+// Parameters: absent for ECDSA (RFC 5758 section 3.2); for RSA PKCS#1 v1.5 NULL, and absent is to be accepted (RFC 4055
+// section 5).
+const ecdsa = (id: string, hash: Meaning['hash']): Meaning => ({ der: sequence(oid(id)), hash, key: 'EC' });
+const rsa = (id: string, hash: Meaning['hash']): Meaning => ({
+  der: sequence(oid(id), nullValue()),
+  alsoDer: sequence(oid(id)),
+  hash,
+  key: 'RSA',
+});
+
 const MEANING: Readonly<Record<SignatureAlgorithm, Meaning>> = {
-  'ecdsa-with-SHA256': { der: sequence(oid(OID.ecdsaWithSha256)), hash: 'sha256', key: 'EC' },
-  'ecdsa-with-SHA384': { der: sequence(oid(OID.ecdsaWithSha384)), hash: 'sha384', key: 'EC' },
-  'ecdsa-with-SHA512': { der: sequence(oid(OID.ecdsaWithSha512)), hash: 'sha512', key: 'EC' },
-  sha256WithRSAEncryption: { der: sequence(oid(OID.sha256WithRsa), nullValue()), hash: 'sha256', key: 'RSA' },
-  sha384WithRSAEncryption: { der: sequence(oid(OID.sha384WithRsa), nullValue()), hash: 'sha384', key: 'RSA' },
-  sha512WithRSAEncryption: { der: sequence(oid(OID.sha512WithRsa), nullValue()), hash: 'sha512', key: 'RSA' },
+  'ecdsa-with-SHA256': ecdsa(OID.ecdsaWithSha256, 'sha256'),
+  'ecdsa-with-SHA384': ecdsa(OID.ecdsaWithSha384, 'sha384'),
+  'ecdsa-with-SHA512': ecdsa(OID.ecdsaWithSha512, 'sha512'),
+  sha256WithRSAEncryption: rsa(OID.sha256WithRsa, 'sha256'),
+  sha384WithRSAEncryption: rsa(OID.sha384WithRsa, 'sha384'),
+  sha512WithRSAEncryption: rsa(OID.sha512WithRsa, 'sha512'),
 };
 
 /** Whole AlgorithmIdentifier of one of our signature algorithms. */
@@ -42,7 +54,9 @@ export function algorithmIdentifier(algorithm: SignatureAlgorithm): Buffer {
 
 /** The algorithm of a whole AlgorithmIdentifier; undefined for one that is not in our list, byte for byte. */
 export function signatureAlgorithmOf(der: Buffer): SignatureAlgorithm | undefined {
-  return SIGNATURE_ALGORITHMS.find((name) => MEANING[name].der.equals(der));
+  return SIGNATURE_ALGORITHMS.find(
+    (name) => MEANING[name].der.equals(der) || MEANING[name].alsoDer?.equals(der) === true,
+  );
 }
 
 /** @throws FemtoError KEY_WEAK where the algorithm is not in our list */
