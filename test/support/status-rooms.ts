@@ -1,0 +1,88 @@
+/** Revocation and CRL publication over a {@link StatusWorld}, wired as the processes wire them. */
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { LineageSlot } from '../../src/lifecycle/model/index.js';
+import { makeRegistry } from '../../src/lifecycle/registry/index.js';
+import { placeStore } from '../../src/lifecycle/registry/place-store.pg.js';
+import { unitStore } from '../../src/lifecycle/registry/unit-store.pg.js';
+import { type LineageRoom, makeRevocation, type Revocation } from '../../src/lifecycle/revocation/index.js';
+import { revocationStore } from '../../src/lifecycle/revocation/revocation-store.pg.js';
+import { crlStore } from '../../src/lifecycle/status/crl-store.pg.js';
+import { type CrlPublisher, type CrlPublisherDeps, makeCrlPublisher } from '../../src/lifecycle/status/index.js';
+import { statusRowStore } from '../../src/lifecycle/status/status-row-store.pg.js';
+import type { Clock } from '../../src/platform/clock.js';
+import { makeLeases } from '../../src/platform/db/lease.pg.js';
+import { ledger } from '../../src/platform/ledger/ledger.pg.js';
+import { systemClock } from '../../src/platform/system-clock.js';
+import { makeCrlDirectory } from '../../src/protocol/crl/crl-directory.js';
+import type { StatusWorld } from './status-world.js';
+
+export interface StatusRooms {
+  readonly revocation: Revocation;
+  readonly crlDir: string;
+  /** A publisher of its own, as another worker would have. */
+  publisher(changes?: Partial<CrlPublisherDeps>): CrlPublisher;
+  remove(): void;
+}
+
+export function openStatusRooms(world: StatusWorld, clock: Clock = systemClock): StatusRooms {
+  const { transactor, signer } = world;
+  const crlDir = mkdtempSync(join(tmpdir(), 'fp-crl-'));
+  let publishers = 0;
+  return {
+    revocation: makeRevocation({
+      store: revocationStore,
+      statusRows: statusRowStore,
+      registry: makeRegistry({ units: unitStore, places: placeStore, ledger }),
+      units: unitStore,
+      lineages: lineageRows,
+      ledger,
+      transactor,
+      clock,
+    }),
+    crlDir,
+    publisher: (changes = {}) => {
+      publishers += 1;
+      return makeCrlPublisher({
+        store: crlStore,
+        transactor,
+        ledger,
+        leases: makeLeases(transactor),
+        signer,
+        files: makeCrlDirectory(crlDir),
+        clock,
+        holder: `worker-${publishers}`,
+        everySeconds: 3_600,
+        lifeSeconds: 21_600,
+        ...changes,
+      });
+    },
+    remove: () => rmSync(crlDir, { recursive: true, force: true }),
+  };
+}
+
+/** The two calls that revocation makes into the lineage room. */
+const lineageRows: LineageRoom = {
+  liveViewOfUnit: async (tx, unitId) => {
+    const { rows } = await tx.query<{ id: number; state: string }>(
+      `SELECT id, state FROM lineage WHERE unit_id = $1 AND state <> 'closed' FOR UPDATE`,
+      [unitId],
+    );
+    const lineage = rows[0];
+    if (!lineage) return null;
+    const slots = await tx.query<LineageSlot>(
+      `SELECT id, generation, state, spki_hash AS "spkiHash", issuer_id AS "issuerId", serial FROM lineage_slot WHERE lineage_id = $1`,
+      [lineage.id],
+    );
+    return { lineage, slots: slots.rows };
+  },
+  closeLineage: async (tx, { lineageId, reason, at }) =>
+    (
+      await tx.query(`UPDATE lineage SET state = 'closed', closed_at = $2, close_reason = $3 WHERE id = $1`, [
+        lineageId,
+        at,
+        reason,
+      ])
+    ).rowCount === 1,
+};
