@@ -1,60 +1,40 @@
-import { z } from 'zod';
 import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
+import type { Hierarchy, HierarchyEntry } from '../../platform/hsm/hierarchy.js';
 import { type Certificate, readCertificate, verifyCertificateSignature } from '../../x509/certificate.js';
 import { pemBlocks } from '../../x509/pem.js';
 import type { Issuer } from '../model/index.js';
-import type { IssuerStore, NewInstallation } from './issuer-directory.js';
-
-const ISSUER_KINDS = [
-  'root-access',
-  'root-bootstrap',
-  'root-services',
-  'device-ca',
-  'bootstrap-ca',
-  'services-ca',
-] as const;
-
-/** One line of what the ceremony wrote to `ca/hierarchy.json`. */
-export const HierarchyEntry = z.object({
-  label: z.string().regex(/^[a-z0-9-]{1,64}$/),
-  /** `ocsp-signer`: the certificate of a CA's OCSP key. `audit-head` and others of the token are not the registry's. */
-  kind: z.enum([...ISSUER_KINDS, 'ocsp-signer', 'audit-head']),
-  certificatePem: z.string().max(40_000),
-  keyLabel: z.string().min(1).max(64),
-  /** Null for a root. */
-  issuerLabel: z.string().nullable(),
-  state: z.enum(['active', 'spare', 'retired', 'offline']),
-});
-export type HierarchyEntry = z.infer<typeof HierarchyEntry>;
+import type { IssuerStore } from './issuer-directory.js';
 
 /**
  * Enters our CAs and their OCSP signers, and the installation's row, from the ceremony's file. Entering the same again
  * changes nothing; a state that people changed since then stays.
  *
+ * @param hierarchy  `readHierarchy('<data>/ca/hierarchy.json')`
  * @throws FemtoError BAD_REQUEST when a certificate is not what its entry says or is not signed by the parent it names;
  *   STATE_CONFLICT when a label, name or key is here already with another certificate (rules 1.3: unique for ever)
  */
 export async function loadHierarchy(
   deps: { readonly issuers: IssuerStore },
   tx: Transaction,
-  entries: readonly HierarchyEntry[],
-  installation: NewInstallation,
+  hierarchy: Hierarchy,
+  at: Date,
 ): Promise<readonly Issuer[]> {
-  await deps.issuers.addInstallation(tx, installation);
+  const { installation: installationId, operator, realm, mode, entries } = hierarchy;
+  await deps.issuers.addInstallation(tx, { installationId, operator, realm, mode, createdAt: at });
   const certificates = new Map(entries.map((entry) => [entry.label, onlyCertificate(entry)]));
   for (const entry of entries) checkSignedByParent(entry, certificates);
   for (const entry of entries) {
     const { kind, label, state, keyLabel, issuerLabel } = entry;
     const certificate = certificates.get(label);
-    if (kind === 'ocsp-signer' || kind === 'audit-head' || certificate === undefined) continue;
+    if (kind === 'ocsp-signer' || kind === 'audit' || certificate === undefined) continue;
     if (!certificate.isCa) throw misfit(label, 'is no CA certificate');
     await deps.issuers.addIssuer(tx, {
       label,
       kind,
       state,
       keyLabel,
-      parentLabel: issuerLabel,
+      parentLabel: issuerLabel === label ? null : issuerLabel,
       certificateDer: certificate.der,
       subjectDer: certificate.subjectDer,
       keyIdentifier: certificate.ski ?? certificate.spki.keyIdentifier,
@@ -76,9 +56,9 @@ async function checkEntered(
   issuers: readonly Issuer[],
 ): Promise<void> {
   const certificate = certificates.get(entry.label);
-  if (certificate === undefined || entry.kind === 'audit-head') return;
+  if (certificate === undefined || entry.kind === 'audit') return;
   if (entry.kind === 'ocsp-signer') {
-    const issuer = issuers.find(({ label }) => label === entry.issuerLabel);
+    const issuer = issuers.find(({ label }) => label === (entry.answersFor ?? entry.issuerLabel));
     if (issuer === undefined) throw misfit(entry.label, 'names an issuer that is not in the file');
     const { notBefore, notAfter, der } = certificate;
     await deps.issuers.addOcspSigner(tx, {
@@ -107,7 +87,7 @@ function onlyCertificate({ label, certificatePem }: HierarchyEntry): Certificate
 
 function checkSignedByParent(entry: HierarchyEntry, certificates: ReadonlyMap<string, Certificate>): void {
   const own = certificates.get(entry.label);
-  const parent = certificates.get(entry.issuerLabel ?? entry.label);
+  const parent = certificates.get(entry.issuerLabel);
   if (own === undefined || parent === undefined) throw misfit(entry.label, 'names an issuer that is not in the file');
   if (!own.issuerDer.equals(parent.subjectDer) || !verifyCertificateSignature(own, parent.spki)) {
     throw misfit(entry.label, 'is not signed by the issuer it names');

@@ -6,6 +6,7 @@
  */
 
 export { makeRenewal } from './make-renewal.js';
+export { moveWindow } from './move-window.js';
 export { predecessorText } from './renew.js';
 export type * from './renewal.js';
 export type { NonceVerifier, RecordReader, RenewalDeps } from './renewal-deps.js';

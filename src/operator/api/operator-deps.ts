@@ -26,9 +26,9 @@ export interface OperatorDeps {
   readonly lineages: Lineages;
   readonly installation: InstallationSwitches;
   readonly machines: MachineOffice;
-  readonly factory: FactoryOffice;
-  readonly enrolment: Enrolment;
-  readonly renewal: Renewal;
+  readonly factory: Omit<FactoryOffice, 'enrol' | 'stationCaller' | 'tokenCaller' | 'checkCredential'>;
+  readonly enrolment: Pick<Enrolment, 'createGrant'>;
+  readonly renewal: Pick<Renewal, 'moveWindow'>;
   readonly revocation: Revocation;
   readonly cases: CaseDesk;
 }

@@ -124,9 +124,9 @@ function secureHeaders(_request: Request, response: Response, next: NextFunction
 }
 
 function checkHost(hosts: readonly string[]) {
-  const allowed = new Set(hosts);
   return (request: Request, _response: Response, next: NextFunction): void => {
-    const known = allowed.has(request.headers.host ?? '');
+    // The list is complete once the port is known, and before anybody knows it.
+    const known = hosts.includes(request.headers.host ?? '');
     next(
       known
         ? undefined

@@ -1,0 +1,81 @@
+/**
+ * Authorise. Reachable by security gateways over mTLS; signs decisions with a key of its own process, nothing else;
+ * writes decisions, confirmations, evidence, and serials that chain to us without being in the record.
+ */
+import { createServer } from 'node:https';
+import { decisionStore } from '../lifecycle/admission/decision-store.pg.js';
+import type { AdmissionReader } from '../lifecycle/admission/index.js';
+import { cursors } from '../platform/ledger/cursors.pg.js';
+import { listen } from '../platform/listen.js';
+import { makeGatewayHandler } from '../protocol/gateway/authorise-handler.js';
+import { runApp } from './app-main.js';
+import { openProcessKey } from './process-key.js';
+import { openServerIdentity } from './server-identity.js';
+import { dnsNameOf, processKeyName } from './server-names.js';
+import { certificateDer, wireCore } from './wire-core.js';
+
+const IDENTITY_WAIT_MS = 60_000;
+const CONNECTIONS_MAX = 2_000;
+
+await runApp('gateway-server', async (app) => {
+  const { transactor } = app.database();
+  const core = wireCore(transactor);
+  const { machines, clock, issuers, certificates } = core;
+  const { log } = app;
+  const certificateOf = certificateDer(core);
+  const identity = await openServerIdentity(
+    { machines, clock, log, certificateOf, issuerById: (id) => issuers.byId(id) },
+    {
+      name: 'gateway-server',
+      dnsName: dnsNameOf(app.config.publicUrls.gateway),
+      tlsDir: app.paths.tls,
+      waitMs: IDENTITY_WAIT_MS,
+    },
+  );
+  const decisionKey = openProcessKey(
+    { machines, clock, log, certificateOf },
+    { kind: 'decision', name: processKeyName('decision') },
+  );
+  app.probes.addCheck('decision-key', async () =>
+    decisionKey.isReady() ? undefined : 'the decision key is not certified yet',
+  );
+
+  const reader: AdmissionReader = {
+    record: (tx, key) => certificates.record(tx, key),
+    status: (tx, key) => certificates.status(tx, key),
+    isBlockedKey: (tx, hash) => certificates.isBlockedKey(tx, hash),
+    ledgerPosition: (tx) => cursors.end(tx),
+  };
+  const handler = makeGatewayHandler({
+    admission: { ...core, db: transactor, reader, decisions: decisionStore },
+    issuers,
+    machines,
+    sign: (text) => decisionKey.sign(text),
+    onInternal: (err, traceId) => log.error({ err, traceId }, 'request failed'),
+  });
+  const server = createServer(
+    {
+      ...identity.current(),
+      requestCert: true,
+      // Who may call is a row and an exact key, judged by the handler; a CA bundle would accept our other leaves too.
+      rejectUnauthorized: false,
+      minVersion: 'TLSv1.2',
+      headersTimeout: 5_000,
+      requestTimeout: 15_000,
+      connectionsCheckingInterval: 1_000,
+    },
+    handler,
+  );
+  server.maxConnections = CONNECTIONS_MAX;
+  identity.onRenewed(() => server.setSecureContext(identity.current()));
+  const { host, port } = app.config.listen.gateway;
+  const listening = await listen(server, { host, port }, 'listen.gateway.port');
+  log.info({ host, port: listening.port }, 'gateway port listens');
+  return {
+    close: async (graceMs) => {
+      identity.close();
+      decisionKey.close();
+      await listening.close(graceMs);
+    },
+  };
+});

@@ -1,0 +1,43 @@
+/**
+ * The operator API. Reachable by people and their tools, loopback unless TLS files are configured; signs nothing; writes
+ * decisions: registry, grants, revocations, approvals. Reads through Prisma.
+ */
+import { readFileSync } from 'node:fs';
+import { createServer } from 'node:http';
+import { createServer as createTlsServer } from 'node:https';
+import { operatorServer } from '../operator/api/server.js';
+import { openPrisma } from '../platform/db/client.prisma.js';
+import { listen } from '../platform/listen.js';
+import { runApp } from './app-main.js';
+import { wireCore } from './wire-core.js';
+import { wireOperator } from './wire-operator.js';
+
+await runApp('operator-server', async (app) => {
+  const { transactor } = app.database();
+  const prisma = openPrisma(app.config.databaseUrl ?? '');
+  const deps = wireOperator(wireCore(transactor), prisma);
+  const { host, port, certificateFile, keyFile } = app.config.listen.operator;
+  const hosts: string[] = [];
+  const express = operatorServer(deps, {
+    hosts,
+    onInternal: (err, traceId) => app.log.error({ err, traceId }, 'request failed'),
+  });
+  const limits = { headersTimeout: 5_000, requestTimeout: 15_000, connectionsCheckingInterval: 1_000 };
+  const server =
+    certificateFile !== undefined && keyFile !== undefined
+      ? createTlsServer(
+          { cert: readFileSync(certificateFile), key: readFileSync(keyFile), minVersion: 'TLSv1.2', ...limits },
+          express,
+        )
+      : createServer(limits, express);
+  const listening = await listen(server, { host, port }, 'listen.operator.port');
+  const publicHost = new URL(app.config.publicUrls.operator).host;
+  hosts.push(publicHost, `${host}:${listening.port}`, `localhost:${listening.port}`);
+  app.log.info({ host, port: listening.port }, 'operator API listens');
+  return {
+    close: async (graceMs) => {
+      await listening.close(graceMs);
+      await prisma.$disconnect();
+    },
+  };
+});

@@ -1,0 +1,50 @@
+import { pgGrantStore } from '../lifecycle/enrolment/grant-store.pg.js';
+import { createGrant } from '../lifecycle/enrolment/index.js';
+import { bootstrapReader, onceGuard } from '../lifecycle/factory/bootstrap-reader.pg.js';
+import { factoryCredentialStore } from '../lifecycle/factory/credential-store.pg.js';
+import { makeFactoryOffice } from '../lifecycle/factory/index.js';
+import { caseStore } from '../lifecycle/incident/case-store.pg.js';
+import { makeCaseDesk } from '../lifecycle/incident/index.js';
+import { issuerStore } from '../lifecycle/registry/issuer-store.pg.js';
+import { makerStore } from '../lifecycle/registry/maker-store.pg.js';
+import { unitStore } from '../lifecycle/registry/unit-store.pg.js';
+import { moveWindow } from '../lifecycle/renewal/index.js';
+import { pgRenewalStore } from '../lifecycle/renewal/renewal-store.pg.js';
+import { installationRow } from '../operator/api/installation-row.pg.js';
+import { makeInstallationSwitches } from '../operator/api/installation-switches.js';
+import type { OperatorDeps } from '../operator/api/operator-deps.js';
+import { operatorViews } from '../operator/api/views.prisma.js';
+import { approvalStore, personStore } from '../operator/people/person-store.prisma.js';
+import type { Prisma } from '../platform/db/client.prisma.js';
+import { FemtoError } from '../platform/errors.js';
+import type { Core } from './wire-core.js';
+
+/** The operator API records decisions; it has no way to the signer, so nothing here can issue. */
+export function wireOperator(core: Core, prisma: Prisma): OperatorDeps {
+  const { transactor, ledger, clock, random, registry, lineages } = core;
+  return {
+    ...core,
+    db: transactor,
+    random,
+    people: personStore(prisma),
+    approvals: approvalStore(prisma),
+    views: operatorViews(prisma),
+    factory: makeFactoryOffice({
+      ...core,
+      units: unitStore,
+      makers: makerStore,
+      installation: issuerStore,
+      credentials: factoryCredentialStore,
+      guard: onceGuard,
+      bootstraps: bootstrapReader,
+      issuance: { issue: () => Promise.reject(new FemtoError('DENIED', 'The operator API issues nothing.')) },
+    }),
+    enrolment: {
+      createGrant: (request) =>
+        createGrant({ transactor, clock, random, registry, lineages, grants: pgGrantStore, ledger }, request),
+    },
+    renewal: { moveWindow: (tx, move) => moveWindow({ store: pgRenewalStore, ledger }, tx, move) },
+    cases: makeCaseDesk({ store: caseStore, ledger }),
+    installation: makeInstallationSwitches({ db: transactor, ledger, row: installationRow }),
+  };
+}
