@@ -69,20 +69,7 @@ async function holdDemoCeremony({ config, paths, step, say }: InstallationContex
 /** The database learns the CAs from the ceremony's file; entering the same again changes nothing. */
 async function enterHierarchy(transactor: Transactor, dataDir: string, createdAt: Date): Promise<void> {
   const hierarchy = readHierarchy(hierarchyPath(dataDir));
-  const { installation, operator, realm, mode, entries } = hierarchy;
-  const rows = entries.map((entry) => ({
-    ...entry,
-    issuerLabel: entry.issuerLabel === entry.label ? null : entry.issuerLabel,
-  }));
-  await transactor.run((tx) =>
-    loadHierarchy({ issuers: issuerStore }, tx, rows, {
-      installationId: installation,
-      operator,
-      realm,
-      mode,
-      createdAt,
-    }),
-  );
+  await transactor.run((tx) => loadHierarchy({ issuers: issuerStore }, tx, hierarchy, { createdAt }));
 }
 
 /** Once the signer is ready: the worker certifies our servers by the rows that stand; nothing is left to do here. */

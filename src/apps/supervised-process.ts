@@ -91,7 +91,7 @@ export class SupervisedProcess {
   async ready(): Promise<void> {
     let reason = 'it has not started to listen';
     for (const deadline = performance.now() + READY_TIMEOUT_MS; performance.now() < deadline; await sleep(50)) {
-      if (this.#crashes >= 3) break;
+      if (this.#crashes >= 3 || this.#ending) break;
       if (this.#probesPort === undefined) continue;
       const state = await readyState(this.#options.probesHost, this.#probesPort);
       if (state === undefined) return;
@@ -120,8 +120,9 @@ export class SupervisedProcess {
   #take(line: string): void {
     this.#file.write(`${line}\n`);
     const entry = parseLine(line);
-    // A plain line is what a process says that could not even set up its log.
-    if (!entry || entry.level >= 60) this.#lastWords = entry?.msg ?? line;
+    // A plain line is what a process says that could not even set up its log; of a stack, its message.
+    if (entry ? entry.level >= 60 : /\S/.test(line) && !/^(\s|Node\.js v|file:)/.test(line))
+      this.#lastWords = entry?.msg ?? line;
     this.#options.onLine(line);
   }
 }
