@@ -4,6 +4,7 @@ import type { HierarchyEntry } from '../../src/platform/hsm/hierarchy.js';
 import type { SignPurpose, SignRequest } from '../../src/platform/signer.js';
 import { certificateTemplate } from '../../src/x509/certificate-template.js';
 import { buildCrlTbs, crlEntry } from '../../src/x509/crl.js';
+import { buildResponseData, certIdOf, type OcspStatus, ocspIssuerHashes, ocspKeyHash } from '../../src/x509/ocsp.js';
 import { notAfterOf, PROFILES, type ProfileName } from '../../src/x509/profiles.js';
 import { newSerial } from '../../src/x509/serial.js';
 import { readSpki } from '../../src/x509/spki.js';
@@ -85,4 +86,35 @@ export function crlRequest({
     entries: serials.map((serial) => crlEntry({ serial, revokedAt: thisUpdate, reason: 'keyCompromise' })),
   });
   return { purpose: 'crl', keyLabel: issuer.label, name: `crl:${issuer.label}:${number}`, tbs };
+}
+
+export interface OcspWish {
+  readonly issuer: HierarchyEntry;
+  /** Entry of the OCSP key. */
+  readonly responder: HierarchyEntry;
+  readonly serial: Buffer;
+  readonly status: OcspStatus;
+  readonly lifeSeconds?: number;
+}
+
+export function ocspRequest({ issuer, responder, serial, status, lifeSeconds = 3_600 }: OcspWish): SignRequest {
+  const hashes = ocspIssuerHashes(
+    Buffer.from(issuer.subjectDerHex, 'hex'),
+    readSpki(Buffer.from(issuer.spkiHex, 'hex')),
+  );
+  const thisUpdate = new Date(Math.floor(Date.now() / 1_000) * 1_000);
+  const tbs = buildResponseData({
+    responderKeyHash: ocspKeyHash(readSpki(Buffer.from(responder.spkiHex, 'hex'))),
+    producedAt: thisUpdate,
+    responses: [
+      {
+        certIdDer: certIdOf('sha1', hashes.sha1, serial).certIdDer,
+        status,
+        thisUpdate,
+        nextUpdate: new Date(thisUpdate.getTime() + lifeSeconds * 1_000),
+      },
+    ],
+  });
+  const name = `ocsp:${serial.toString('hex')}:${thisUpdate.toISOString()}`;
+  return { purpose: 'ocsp', keyLabel: responder.label, name, tbs };
 }

@@ -2,7 +2,7 @@
  * A real SoftHSM token with a whole demo hierarchy and a running signer, for tests. The ceremony runs once for each
  * version of its sources and is copied afterwards, so a fresh installation takes under a second.
  */
-import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { type ChildProcess, execFileSync, spawn, spawnSync } from 'node:child_process';
 import { createHash } from 'node:crypto';
 import {
   cpSync,
@@ -56,6 +56,8 @@ export interface FreshToken {
   configure(change: (config: SignerConfig) => void): void;
   /** Resolves when every key class is ready, unless told not to wait. */
   startSigner(options?: { waitUntilReady?: boolean; env?: NodeJS.ProcessEnv }): Promise<void>;
+  /** Runs a signer to its end, for starts that must fail. */
+  tryStart(): { code: number | null; output: string };
   /** Resolves with the exit code. */
   stopSigner(): Promise<number | null>;
   /** Stops the signer, closes clients, removes the data directory. */
@@ -153,6 +155,18 @@ class RunningToken implements FreshToken {
       });
     }
     if (waitUntilReady) await this.until('every key class is ready');
+  }
+
+  tryStart(): { code: number | null; output: string } {
+    const args = [
+      '--import',
+      LOADER,
+      join(CHECKOUT, 'src', 'apps', 'signer.ts'),
+      '--signer-config',
+      this.signerConfigPath,
+    ];
+    const ended = spawnSync(process.execPath, args, { encoding: 'utf8', timeout: READY_MS_MAX });
+    return { code: ended.status, output: ended.stdout + ended.stderr };
   }
 
   async stopSigner(): Promise<number | null> {
