@@ -69,7 +69,7 @@ async function holdDemoCeremony({ config, paths, step, say }: InstallationContex
 /** The database learns the CAs from the ceremony's file; entering the same again changes nothing. */
 async function enterHierarchy(transactor: Transactor, dataDir: string, createdAt: Date): Promise<void> {
   const hierarchy = readHierarchy(hierarchyPath(dataDir));
-  await transactor.run((tx) => loadHierarchy({ issuers: issuerStore }, tx, hierarchy, { createdAt }));
+  await transactor.run((tx) => loadHierarchy({ issuers: issuerStore }, tx, hierarchy, createdAt));
 }
 
 /** Once the signer is ready: the worker certifies our servers by the rows that stand; nothing is left to do here. */
