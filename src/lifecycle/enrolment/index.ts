@@ -14,4 +14,5 @@ export type * from './enrolment.js';
 export type { Grant, GrantStore } from './grant-store.js';
 export { type EnrolmentDeps, makeEnrolment } from './make-enrolment.js';
 export { makeNonces, NONCE_LIFE_MS, type Nonces, type VerifiedNonce } from './nonce.js';
+export { makeRefusalRecorder, type RefusalRecorder, type RefusedRequest } from './record-refusal.js';
 export type { IdempotencyScope, RequestGuard } from './request-guard.js';

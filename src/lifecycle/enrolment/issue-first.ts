@@ -92,6 +92,7 @@ async function spend(
     if (outcome === 'other') throw idempotencyConflict();
   }
   if (claim.nonce !== null && !(await deps.guard.spendNonce(tx, claim.nonce))) throw nonceBad('was used before');
+  await bindLine(deps, claim, grant, tx);
   // A spent grant stands here only for its own lineage: a displaced or abandoned generation 1 (rules section 4).
   if (grant.state === 'spent') return;
   if (!(await deps.grants.spend(tx, { grantId: grant.id, attemptId, at }))) {
@@ -101,7 +102,21 @@ async function spend(
   await deps.ledger.append(tx, [{ kind: 'grant.spent', subject: actorOf(claim.unit), at, body }]);
 }
 
-/** Runs in T2: with the certificate recorded the unit is ACTIVE, on its line, with its cell. */
+/**
+ * The grant's line becomes the unit's: in T1, so that a line that is taken refuses the request before anything is signed.
+ *
+ * @throws FemtoError STATE_CONFLICT when another unit holds the line
+ */
+async function bindLine(deps: ActivationDeps, { unit }: Claim, grant: Grant, tx: Transaction): Promise<void> {
+  const { registry } = deps;
+  const binding = { unitId: unit.id, actor: actorOf(unit), at: deps.clock.now() };
+  const now = await registry.unitById(tx, unit.id);
+  if (now?.lineId === grant.lineId) return;
+  if (now?.lineId !== null) await registry.releaseLine(tx, binding);
+  await registry.bindLine(tx, { ...binding, lineId: grant.lineId });
+}
+
+/** Runs in T2: with the certificate recorded the unit is ACTIVE and has its cell. */
 async function activateUnit(
   deps: ActivationDeps,
   { unit }: Claim,
@@ -121,10 +136,6 @@ async function activateUnit(
       reason: `activated by grant ${grant.id}`,
       at,
     });
-  }
-  if (now?.lineId !== grant.lineId) {
-    if (now?.lineId !== null) await registry.releaseLine(tx, { unitId: unit.id, actor, at });
-    await registry.bindLine(tx, { unitId: unit.id, lineId: grant.lineId, actor, at });
   }
   if ((await registry.cellOf(tx, unit.id)) === null) {
     const cell = await registry.freeCell(tx);

@@ -18,7 +18,8 @@ export async function moveWindow(
   const slot = await deps.store.windowOf(tx, slotId);
   if (slot === null) throw new FemtoError('NOT_FOUND', 'There is no such certificate; look at the unit’s lineage.');
   const lifeMs = slot.notAfter.getTime() - slot.notBefore.getTime();
-  const latest = new Date(slot.notBefore.getTime() + lifeMs * LATEST_PART_OF_LIFE);
+  // The window written at issuance counts from then, not from the backdated notBefore: it is never too late itself.
+  const latest = new Date(Math.max(slot.notBefore.getTime() + lifeMs * LATEST_PART_OF_LIFE, slot.renewUntil.getTime()));
   if (renewFrom.getTime() >= renewUntil.getTime() || renewUntil.getTime() > latest.getTime()) {
     throw new FemtoError('BAD_REQUEST', 'The window must begin before it ends, and end within 90 % of the life.', {
       facts: { latest: latest.toISOString() },

@@ -57,7 +57,7 @@ export const pgRenewalStore: RenewalStore = {
   windowOf: async (tx, slotId) => {
     const { rows } = await tx.query<SlotWindow>(
       `SELECT s.lineage_id AS "lineageId", u.serial_number AS "serialNumber", s.not_before AS "notBefore",
-         s.not_after AS "notAfter"
+         s.not_after AS "notAfter", s.renew_until AS "renewUntil"
        FROM lineage_slot s JOIN unit u ON u.id = s.unit_id WHERE s.id = $1`,
       [slotId],
     );

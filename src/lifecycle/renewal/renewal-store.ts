@@ -34,4 +34,5 @@ export interface SlotWindow {
   readonly serialNumber: string;
   readonly notBefore: Date;
   readonly notAfter: Date;
+  readonly renewUntil: Date;
 }
