@@ -1,0 +1,115 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import { pgGrantStore } from '../lifecycle/enrolment/grant-store.pg.js';
+import {
+  type Enrolment,
+  makeEnrolment,
+  makeNonces,
+  makeRefusalRecorder,
+  type RefusalRecorder,
+} from '../lifecycle/enrolment/index.js';
+import { pgRequestGuard } from '../lifecycle/enrolment/request-guard.pg.js';
+import type { Issuance } from '../lifecycle/issuance/index.js';
+import { makeRenewal, type Renewal } from '../lifecycle/renewal/index.js';
+import { pgRenewalStore } from '../lifecycle/renewal/renewal-store.pg.js';
+import { pgTaskStore } from '../lifecycle/renewal/task-store.pg.js';
+import { makeRefusalCounter, type RefusalCounter } from '../platform/refusals.js';
+import { openRefusalStore } from '../platform/refusals.pg.js';
+import { type DeviceRouterDeps, makeDeviceRouter } from '../protocol/device/device-router.js';
+import type { PeerReader } from '../protocol/device/tls-peer.js';
+import { exposedKeys } from '../x509/exposed-key.js';
+import type { Core } from './wire-core.js';
+
+export interface EnrolRooms {
+  readonly enrolment: Enrolment;
+  readonly renewal: Renewal;
+  readonly refusals: RefusalCounter;
+  readonly recordRefusal: RefusalRecorder;
+  /** The device API; EST and CMP take the rooms above instead. */
+  deviceRouter(options: {
+    peerOf: PeerReader;
+    trustedProxies: readonly string[];
+    onInternal: DeviceRouterDeps['onInternal'];
+  }): ReturnType<typeof makeDeviceRouter>;
+}
+
+export interface EnrolWiring {
+  readonly issuance: Issuance;
+  /** 32 bytes; see sharedKeyFile. */
+  readonly nonceKey: Buffer;
+  /** Pre-issue for units whose profile says so: tests and the story only, until attested keys are checked (KEY-7). */
+  readonly preissueAllowed: boolean;
+  readonly alarm: (what: string, facts: Record<string, unknown>) => void;
+}
+
+/** Activation and renewal as enrol-server (and, for pre-issue, the worker) wires them. */
+export function wireEnrol(core: Core, wiring: EnrolWiring): EnrolRooms {
+  const { transactor, clock, ledger, issuers, registry, revocation } = core;
+  const nonces = makeNonces({ key: wiring.nonceKey, clock, random: core.random });
+  const shared = { ...core, issuance: wiring.issuance, nonces, pause: (milliseconds: number) => sleep(milliseconds) };
+  const enrolment = makeEnrolment({
+    ...shared,
+    grants: pgGrantStore,
+    guard: pgRequestGuard,
+    onUnrecorded: async (certificate, issuer, address) => {
+      const { serial, notAfter, spki } = certificate;
+      wiring.alarm('a certificate that chains to us is in no record', { issuer: issuer.label, address });
+      await transactor.run((tx) =>
+        revocation.revokeUnrecorded(
+          tx,
+          { issuerId: issuer.id, serial, notAfter, spkiHash: spki.spkiHash },
+          { actor: 'system:enrol-server', at: clock.now() },
+        ),
+      );
+    },
+  });
+  const renewal = makeRenewal({
+    ...shared,
+    store: pgRenewalStore,
+    tasks: pgTaskStore,
+    preissueAllowed: wiring.preissueAllowed,
+  });
+  const refusals = makeRefusalCounter(openRefusalStore(transactor), (error) =>
+    wiring.alarm('refusals could not be counted', { error: String(error) }),
+  );
+  const recordRefusal = makeRefusalRecorder({ transactor, ledger, counter: refusals, clock });
+  return {
+    enrolment,
+    renewal,
+    refusals,
+    recordRefusal,
+    deviceRouter: ({ peerOf, trustedProxies, onInternal }) =>
+      makeDeviceRouter({
+        enrolment,
+        renewal,
+        peerOf,
+        trustedProxies,
+        onInternal,
+        recordRefusal,
+        chainOf: (issuerId) => chainOf(core, issuerId),
+        roots: async () => ({
+          deviceChains: (await issuers.all()).filter(({ kind }) => kind === 'device-ca' || kind === 'root-access'),
+          servicesRoot: (await issuers.all()).find(({ kind }) => kind === 'root-services') ?? null,
+        }),
+        placeOf: async (unitId) => {
+          const cell = await registry.cellOf(transactor.read, unitId);
+          return cell === null ? null : { cell: cell.id, segw: cell.segwAddress };
+        },
+        blockExposedKeys: async (upload, actor) => {
+          for (const spkiHash of exposedKeys(Buffer.from(upload, 'utf8'))) {
+            const note = 'the private key was sent in a request of a unit';
+            await revocation.blockKey({ spkiHash, actor, personId: null, note, source: 'upload' });
+          }
+        },
+      }),
+  };
+}
+
+/** Issuing CA first, then what signed it, up to its root. */
+async function chainOf({ issuers }: Core, issuerId: number): Promise<readonly Buffer[]> {
+  const issuer = await issuers.byId(issuerId);
+  if (issuer === null) return [];
+  const parent = await issuers.bySpkiOrSignature({ der: issuer.certificateDer });
+  return parent === null || parent.id === issuer.id
+    ? [issuer.certificateDer]
+    : [issuer.certificateDer, parent.certificateDer];
+}
