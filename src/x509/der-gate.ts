@@ -66,6 +66,8 @@ export function checkDer(bytes: Buffer, limits: DerLimits): void {
 }
 
 const WHAT = 'message';
+const PRIMITIVE_SEQUENCE = 0x10;
+const PRIMITIVE_SET = 0x11;
 
 /** X.690 fixes the form of each universal type; DER forbids the constructed string forms of BER (section 10.2). */
 function checkUniversal(tag: number, bytes: Buffer, start: number, end: number): void {
@@ -101,6 +103,9 @@ function checkUniversal(tag: number, bytes: Buffer, start: number, end: number):
     case TAG.OID:
       if (!isOidContent(bytes.subarray(start, end))) throw badDer(WHAT, 'has a malformed OBJECT IDENTIFIER');
       return;
+    case PRIMITIVE_SEQUENCE:
+    case PRIMITIVE_SET:
+      throw badDer(WHAT, 'has a constructed type in primitive form');
     default:
       if ((tag & 0x20) !== 0) throw badDer(WHAT, 'has a primitive type in constructed form');
   }
