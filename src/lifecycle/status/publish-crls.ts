@@ -48,7 +48,7 @@ export interface CrlPublisher {
 
 const LEASE = 'crl-publication';
 /** Longer than one CRL takes with the signer at its deadline; renewed before each. */
-const LEASE_MS = 30_000;
+const LEASE_MS = 20_000;
 const RETRY_MS_MIN = 1_000;
 const RETRY_MS_MAX = 30_000;
 /** A refusal goes to the ledger once in this time, not with every try. */
@@ -150,7 +150,7 @@ function isOld(deps: CrlPublisherDeps, previous: PublishedCrl): boolean {
 
 async function signCrl(signer: Signer, issuer: CrlIssuer, built: BuiltCrl): Promise<Buffer> {
   const [result] = await signer.sign([
-    { purpose: 'crl', keyLabel: issuer.keyLabel, name: `crl:${issuer.label}:${built.number}`, tbs: built.tbsDer },
+    { purpose: 'crl', keyLabel: issuer.keyLabel, name: `crl:${issuer.keyLabel}:${built.number}`, tbs: built.tbsDer },
   ]);
   if (!result?.ok) {
     throw new FemtoError(

@@ -1,0 +1,245 @@
+import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import type { CrlFiles, PublicationOutcome } from '../../src/lifecycle/status/index.js';
+import { armFailpoints } from '../../src/platform/failpoint.js';
+import { readCrl } from '../../src/x509/crl.js';
+import { openStatusRooms, type StatusRooms } from '../support/status-rooms.js';
+import { type StatusWorld, startStatusWorld } from '../support/status-world.js';
+
+let world: StatusWorld;
+let rooms: StatusRooms;
+beforeEach(async () => {
+  world = await startStatusWorld();
+  rooms = openStatusRooms(world);
+});
+afterEach(async () => {
+  armFailpoints('');
+  rooms.remove();
+  await world.close();
+});
+
+const LABEL = 'device-ca-1';
+const why = { actor: 'person:kim', personId: null, reason: 'keyCompromise', note: 'stolen' } as const;
+const onDisk = () => readCrl(readFileSync(join(rooms.crlDir, `${LABEL}.crl`)));
+const device = (outcomes: readonly PublicationOutcome[]) => outcomes.find(({ issuer }) => issuer === LABEL);
+
+async function holdOne(): Promise<{ unitId: number; serial: Buffer }> {
+  const unit = await world.addUnit();
+  const { serial } = await world.issue({ unitId: unit.id, generation: 1 });
+  await rooms.revocation.hold({ ...why, selection: { by: 'unit', unitId: unit.id } });
+  return { unitId: unit.id, serial };
+}
+
+async function numbers(): Promise<number[]> {
+  const { rows } = await world.db.pool.query<{ number: number }>(
+    'SELECT number FROM crl WHERE issuer_id = $1 ORDER BY published_at, number',
+    [world.deviceCa.id],
+  );
+  return rows.map(({ number }) => number);
+}
+
+describe('S2: publishers that race', () => {
+  test('eight at once: one works, the others yield, numbers are distinct and rise', async () => {
+    const publishers = Array.from({ length: 8 }, () => rooms.publisher());
+    for (let round = 0; round < 5; round += 1) {
+      await holdOne();
+      await Promise.all(publishers.map((publisher) => publisher.publishDue()));
+    }
+    expect(await numbers()).toEqual([1, 2, 3, 4, 5]);
+    expect(onDisk().number).toBe(5n);
+    expect(onDisk().entryCount).toBe(5);
+  });
+
+  test('eight that all believe they hold the lease: the trigger and the fence let each number pass once', async () => {
+    const lease = {
+      acquire: async (name: string, holder: string) => ({ name, holder, fence: 1 }),
+      renew: async () => true,
+    };
+    const leases = { ...lease, release: async () => undefined, check: async () => undefined };
+    const publishers = Array.from({ length: 8 }, () => rooms.publisher({ leases }));
+    const outcomes = await Promise.all(publishers.map((publisher) => publisher.publishDue()));
+    const published = outcomes.map(device).filter((outcome) => outcome?.outcome === 'published');
+    expect(published.length).toBeGreaterThanOrEqual(1);
+    const seen = await numbers();
+    expect(new Set(seen).size).toBe(seen.length);
+    expect(seen).toEqual([...seen].sort((a, b) => a - b));
+  });
+
+  test('a publisher that was paused past its lease records nothing', async () => {
+    const publisher = rooms.publisher();
+    armFailpoints('crl-after-sign:delay=300');
+    const paused = publisher.publishDue();
+    await new Promise((done) => setTimeout(done, 150));
+    await world.db.pool.query(`UPDATE lease SET holder = 'other', fence = fence + 1 WHERE name = 'crl-publication'`);
+    expect(device(await paused)?.error).toMatchObject({
+      code: 'STATE_CONFLICT',
+      message: expect.stringContaining('lost'),
+    });
+    expect(await numbers()).toEqual([]);
+  });
+});
+
+describe('S3: crashes between signing and publishing', () => {
+  test.each(['crl-after-sign', 'crl-after-record', 'crl-before-rename'])(
+    'a failure at %s leaves the old file whole, and the next run publishes a higher number',
+    async (point) => {
+      const publisher = rooms.publisher();
+      await publisher.publishDue();
+      const before = readFileSync(join(rooms.crlDir, `${LABEL}.crl`));
+      await holdOne();
+      armFailpoints(`${point}:error`);
+      expect(device(await publisher.publishDue())?.outcome).toBe('failed');
+      expect(readFileSync(join(rooms.crlDir, `${LABEL}.crl`)).equals(before)).toBe(true);
+      armFailpoints('');
+      const second = rooms.publisher();
+      await world.db.pool.query(`UPDATE lease SET expires_at = now() - interval '1 second'`);
+      await second.publishDue();
+      expect(onDisk().number).toBeGreaterThan(1n);
+      expect(onDisk().entryCount).toBe(1);
+      expect(readdirSync(rooms.crlDir).filter((name) => name.endsWith('.new'))).toEqual([]);
+    },
+  );
+
+  test('the mark of a revocation that commits while the CRL is being signed survives it', async () => {
+    const publisher = rooms.publisher();
+    await publisher.publishDue();
+    await holdOne();
+    armFailpoints('crl-after-sign:delay=300');
+    const running = publisher.publishDue();
+    await new Promise((done) => setTimeout(done, 150));
+    await holdOne();
+    await running;
+    armFailpoints('');
+    expect(onDisk().entryCount).toBe(1);
+    await publisher.publishDue();
+    expect(onDisk().entryCount).toBe(2);
+  });
+
+  test('a file that was cut or lost is written again from the record', async () => {
+    const publisher = rooms.publisher();
+    await publisher.publishDue();
+    const path = join(rooms.crlDir, `${LABEL}.crl`);
+    writeFileSync(path, readFileSync(path).subarray(0, 100));
+    expect(device(await publisher.publishDue())).toMatchObject({ outcome: 'file-restored', number: 1 });
+    rmSync(path);
+    await publisher.publishDue();
+    expect(onDisk().number).toBe(1n);
+  });
+});
+
+describe('S4: a read that returns too little', () => {
+  test('a view that hides half of the rows: nothing is published, the ledger says so, the old CRL stays', async () => {
+    const publisher = rooms.publisher();
+    await holdOne();
+    await holdOne();
+    await publisher.publishDue();
+    await world.db.pool.query('ALTER TABLE revoked_certificate RENAME TO revoked_certificate_whole');
+    await world.db.pool.query('CREATE VIEW revoked_certificate AS SELECT * FROM revoked_certificate_whole LIMIT 1');
+    await world.db.pool.query('INSERT INTO crl_dirty VALUES ($1, now())', [world.deviceCa.id]);
+    const error = device(await publisher.publishDue())?.error;
+    expect(error).toMatchObject({
+      code: 'STATE_CONFLICT',
+      facts: expect.objectContaining({ rule: 'crl-would-shrink', missing: 1 }),
+    });
+    expect(onDisk()).toMatchObject({ number: 1n, entryCount: 2 });
+    const { rows } = await world.db.pool.query(`SELECT subject FROM ledger_inbox WHERE kind = 'crl.withheld'`);
+    expect(rows).toEqual([{ subject: `issuer:${LABEL}` }]);
+  });
+
+  test.each([
+    ['released', `UPDATE revoked_certificate SET state = 'released'`],
+    ['expired', `UPDATE revoked_certificate SET not_after = now() - interval '40 days'`],
+    ['deleted', 'DELETE FROM revoked_certificate'],
+  ])('a row %s by hand, which the ledger does not know of, publishes nothing', async (_how, sql) => {
+    const publisher = rooms.publisher();
+    await holdOne();
+    await publisher.publishDue();
+    await world.db.pool.query(sql);
+    await world.db.pool.query('INSERT INTO crl_dirty VALUES ($1, now())', [world.deviceCa.id]);
+    expect(device(await publisher.publishDue())?.error?.facts).toMatchObject({ rule: 'crl-would-shrink' });
+    expect(onDisk().entryCount).toBe(1);
+  });
+
+  test('P6: a database restored to before the published CRL does not go back in number, nor lose an entry', async () => {
+    const publisher = rooms.publisher();
+    await publisher.publishDue();
+    await holdOne();
+    await publisher.publishDue();
+    expect(onDisk()).toMatchObject({ number: 2n, entryCount: 1 });
+    // The older backup: number 1, nobody held.
+    await world.db.pool.query(
+      'DELETE FROM crl WHERE number = 2; UPDATE issuer SET crl_number_last = 1; DELETE FROM revoked_certificate; TRUNCATE ledger_inbox',
+    );
+    await world.db.pool.query('INSERT INTO crl_dirty VALUES ($1, now())', [world.deviceCa.id]);
+    expect(device(await rooms.publisher({ holder: 'worker-1' }).publishDue())?.error?.facts).toMatchObject({
+      rule: 'crl-would-shrink',
+    });
+    expect(onDisk().number).toBe(2n);
+  });
+});
+
+describe('S5, S1: a disk or a token that refuses', () => {
+  test('the old file stays, the failure is reported, and the next run heals it', async () => {
+    await rooms.publisher().publishDue();
+    await holdOne();
+    const full: CrlFiles = {
+      newest: async () => null,
+      publish: async () => {
+        throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });
+      },
+    };
+    await world.db.pool.query(`UPDATE lease SET expires_at = now() - interval '1 second'`);
+    expect(device(await rooms.publisher({ files: full, holder: 'w' }).publishDue())?.outcome).toBe('failed');
+    expect(onDisk().number).toBe(1n);
+    expect(device(await rooms.publisher({ holder: 'w' }).publishDue())?.outcome).toBeDefined();
+    expect(onDisk().entryCount).toBe(1);
+  });
+
+  test('a token that is away keeps one CA waiting with back-off, and is asked again later', async () => {
+    let now = new Date();
+    const publisher = rooms.publisher({ clock: { now: () => now } });
+    world.breakSigner(true);
+    expect(device(await publisher.publishDue())?.error?.code).toBe('HSM_UNAVAILABLE');
+    const asked = world.signed.length;
+    await publisher.publishDue();
+    expect(world.signed.length).toBe(asked);
+    world.breakSigner(false);
+    now = new Date(now.getTime() + 1_500);
+    expect(device(await publisher.publishDue())?.outcome).toBe('published');
+  });
+
+  test('a signature that does not verify is never published', async () => {
+    const signer = {
+      sign: async (requests: Parameters<typeof world.signer.sign>[0]) =>
+        (await world.signer.sign(requests)).map((result) => {
+          if (!result.ok) return result;
+          const signature = Buffer.from(result.signature);
+          signature.writeUInt8(signature.readUInt8(signature.length - 1) ^ 1, signature.length - 1);
+          return { ok: true as const, signature };
+        }),
+      close: async () => undefined,
+    };
+    const outcome = device(await rooms.publisher({ signer }).publishDue());
+    expect(outcome?.error).toMatchObject({
+      code: 'HSM_UNAVAILABLE',
+      message: expect.stringContaining('does not verify'),
+    });
+    expect(existsSync(join(rooms.crlDir, `${LABEL}.crl`))).toBe(false);
+    expect(await numbers()).toEqual([]);
+  });
+});
+
+describe('C1: the clock steps back two hours', () => {
+  test('the number still rises and thisUpdate is not below the last', async () => {
+    let now = new Date();
+    const publisher = rooms.publisher({ clock: { now: () => now } });
+    await publisher.publishDue();
+    const first = onDisk();
+    now = new Date(now.getTime() - 7_200_000);
+    await holdOne();
+    await publisher.publishDue();
+    expect(onDisk().number).toBe(2n);
+    expect(onDisk().thisUpdate.getTime()).toBeGreaterThanOrEqual(first.thisUpdate.getTime());
+  });
+});
