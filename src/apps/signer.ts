@@ -119,7 +119,7 @@ class SignerParent {
   }
 
   private hear(one: ClassProcess, message: ChildMessage): void {
-    one.heardMs = Math.max(one.heardMs, performance.now());
+    one.heardMs = performance.now();
     switch (message.kind) {
       case 'may-login':
         this.loginQueue.push(one);
