@@ -1,0 +1,199 @@
+import { createInterface } from 'node:readline/promises';
+import type { Command } from 'commander';
+import { FemtoError } from '../../platform/errors.js';
+import { globalsOf, withExamples } from './command-context.js';
+import { EXIT } from './exit-codes.js';
+import { type DoctorCheck, examine } from './finding.js';
+import { note, print } from './output.js';
+
+/** What the commands that need no server do; `apps/` binds them to tokens, files and the database. */
+export interface OfflineTools {
+  caInit(
+    options: { data: string; config: string | undefined; ceremony: string },
+    onStep: (line: string) => void,
+  ): { transcriptPath: string; hierarchyPath: string };
+  caShow(data: string): Record<string, unknown>[];
+  configPrint(options: { data: string; config: string | undefined }): string;
+  doctorChecks(data: string): DoctorCheck[];
+  auditVerify(source: {
+    data: string;
+    export: string | undefined;
+    anchors: string | undefined;
+    certificates: readonly string[];
+  }): Promise<{ exitCode: number; table: string; report: unknown }>;
+  checkLedger(data: string): Promise<{ exitCode: number; table: string; report: unknown }>;
+  export(data: string, out: string): Promise<Record<string, unknown>>;
+  backup(
+    data: string,
+    out: string,
+    onTable: (name: string, done: number, of: number) => void,
+  ): Promise<Record<string, unknown>>;
+  reset(data: string): void;
+}
+
+export function addOfflineCommands(program: Command, tools: OfflineTools): void {
+  addCa(program, tools);
+  addDoctor(program, tools);
+  addAudit(program, tools);
+  addCare(program, tools);
+}
+
+function addCa(program: Command, tools: OfflineTools): void {
+  const ca = program.command('ca').description('our CAs and the key ceremony');
+  withExamples(
+    ca
+      .command('init')
+      .description('holds the key ceremony that a reviewed file describes; once')
+      .requiredOption('--ceremony <file>', 'reviewed ceremony file')
+      .option('--config <file>', 'femtopki.yaml')
+      .action((options: { ceremony: string; config?: string }, command: Command) => {
+        const { data, output } = globalsOf(command);
+        print(tools.caInit({ data, config: options.config, ceremony: options.ceremony }, note), output);
+      }),
+    'ca init --ceremony hsm-config/ceremony/demo.yaml',
+    'ca init --ceremony ceremony-2026.yaml --config /etc/femtopki/femtopki.yaml --data /var/lib/femtopki',
+  );
+  withExamples(
+    ca
+      .command('show')
+      .description('the hierarchy that the ceremony wrote')
+      .action((_options, command: Command) => {
+        const { data, output } = globalsOf(command);
+        print(tools.caShow(data), output);
+      }),
+    'ca show',
+    'ca show -o json --data /var/lib/femtopki',
+  );
+  withExamples(
+    program
+      .command('config')
+      .description('configuration')
+      .command('print')
+      .description('the effective configuration, secrets blotted out')
+      .option('--config <file>', 'femtopki.yaml')
+      .action((options: { config?: string }, command: Command) => {
+        process.stdout.write(tools.configPrint({ data: globalsOf(command).data, config: options.config }));
+      }),
+    'config print',
+    'config print --config /etc/femtopki/femtopki.yaml',
+  );
+}
+
+function addDoctor(program: Command, tools: OfflineTools): void {
+  withExamples(
+    program
+      .command('doctor')
+      .description('finds what is wrong and says the next step; works with the servers down')
+      .option('--list', 'only name the checks')
+      .option('--only <check...>', 'run these checks alone')
+      .action(async (options: { list?: boolean; only?: string[] }, command: Command) => {
+        const { data, output } = globalsOf(command);
+        const checks = tools.doctorChecks(data).filter(({ name }) => options.only?.includes(name) ?? true);
+        if (options.list === true)
+          return print(
+            checks.map(({ name }) => ({ check: name })),
+            output,
+          );
+        const findings = await examine(checks);
+        print(findings, output);
+        if (findings.some(({ severity }) => severity === 'critical')) process.exitCode = EXIT.critical;
+        else if (findings.some(({ severity }) => severity === 'warning')) process.exitCode = EXIT.warnings;
+      }),
+    'doctor',
+    'doctor --only token crl -o json',
+  );
+}
+
+function addAudit(program: Command, tools: OfflineTools): void {
+  withExamples(
+    program
+      .command('audit')
+      .description('the ledger as an auditor sees it')
+      .command('verify')
+      .description('verifies chain, tree, heads and anchors; of this installation or of an export, on any machine')
+      .option('--export <dir>', 'directory that femtopki export wrote')
+      .option('--anchors <dir>', 'anchors kept outside this host')
+      .option('--certificate <file...>', 'audit certificates of your own, PEM', [])
+      .action(async (options: { export?: string; anchors?: string; certificate: string[] }, command: Command) => {
+        const { data, output } = globalsOf(command);
+        const verdict = await tools.auditVerify({
+          data,
+          export: options.export,
+          anchors: options.anchors,
+          certificates: options.certificate,
+        });
+        show(verdict, output);
+      }),
+    'audit verify',
+    'audit verify --export ./export --anchors /mnt/auditor/anchors --certificate audit.pem',
+  );
+  withExamples(
+    program
+      .command('check-ledger')
+      .description('checks every invariant of records, CRLs, journals and ledger')
+      .action(async (_options, command: Command) => {
+        const { data, output } = globalsOf(command);
+        show(await tools.checkLedger(data), output);
+      }),
+    'check-ledger',
+    'check-ledger -o json --data /var/lib/femtopki',
+  );
+}
+
+function show(verdict: { exitCode: number; table: string; report: unknown }, output: 'table' | 'json' | 'yaml'): void {
+  if (output === 'table') process.stdout.write(`${verdict.table}\n`);
+  else print(verdict.report, output);
+  process.exitCode = verdict.exitCode;
+}
+
+function addCare(program: Command, tools: OfflineTools): void {
+  withExamples(
+    program
+      .command('export')
+      .description('writes the ledger with heads, anchors and audit certificates into an empty directory')
+      .requiredOption('--out <dir>')
+      .action(async (options: { out: string }, command: Command) => {
+        const { data, output } = globalsOf(command);
+        print(await tools.export(data, options.out), output);
+      }),
+    'export --out ./export',
+    'export --out /mnt/auditor/2026-11 --data /var/lib/femtopki',
+  );
+  withExamples(
+    program
+      .command('backup')
+      .description('writes every table and the public half of the CAs into an empty directory; no key, no PIN')
+      .requiredOption('--out <dir>')
+      .action(async (options: { out: string }, command: Command) => {
+        const { data, output } = globalsOf(command);
+        print(await tools.backup(data, options.out, (name, done, of) => note(`${done}/${of} ${name}`)), output);
+      }),
+    'backup --out ./backup-2026-11-24',
+    'backup --out /mnt/backup/now -o json',
+  );
+  withExamples(
+    program
+      .command('reset')
+      .description('removes a demo installation after a typed word')
+      .option('--yes-remove <word>', 'the word, for scripts')
+      .action(async (options: { yesRemove?: string }, command: Command) => {
+        const { data } = globalsOf(command);
+        const word =
+          options.yesRemove ?? (await ask(`This removes ${data} with all its keys. Type "remove" to go on: `));
+        if (word !== 'remove') throw new FemtoError('APPROVAL_REQUIRED', 'Nothing was removed; type the word exactly.');
+        tools.reset(data);
+        note(`${data} is gone; npm start makes a new one.`);
+      }),
+    'reset',
+    'reset --yes-remove remove --data ./data',
+  );
+}
+
+async function ask(question: string): Promise<string> {
+  const lines = createInterface({ input: process.stdin, output: process.stderr });
+  try {
+    return (await lines.question(question)).trim();
+  } finally {
+    lines.close();
+  }
+}
