@@ -5,10 +5,11 @@ export function say(line: string): void {
   process.stdout.write(`${line}\n`);
 }
 
-export async function step<T>(label: string, work: () => Promise<T>): Promise<T> {
+/** @param waitingFor  what a heartbeat line adds, e.g. the names of what is still missing */
+export async function step<T>(label: string, work: () => Promise<T>, waitingFor: () => string = () => ''): Promise<T> {
   const started = performance.now();
   const seconds = (): string => `${((performance.now() - started) / 1000).toFixed(1)} s`;
-  const heartbeat = setInterval(() => say(`  … ${label} (${seconds()})`), HEARTBEAT_MS);
+  const heartbeat = setInterval(() => say(`  … ${label} (${seconds()}) ${waitingFor()}`.trimEnd()), HEARTBEAT_MS);
   try {
     const value = await work();
     say(`✓ ${label} (${seconds()})`);

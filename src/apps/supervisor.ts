@@ -52,7 +52,7 @@ async function supervise(args: SupervisorArguments): Promise<number> {
     ending.check();
     const first = await firstRun(context);
     ending.check();
-    const processes = await startProcesses(context, args, undo);
+    const processes = await Promise.race([startProcesses(context, args, undo), ending.interrupt()]);
     ending.check();
     const acts = first.isFirst || args.once ? await Promise.race([tellStory(context, args), ending.interrupt()]) : [];
     if (args.once) return acts.length > 0 && acts.every(({ ok }) => ok) ? 0 : 1;
@@ -79,7 +79,7 @@ interface Ending {
   interrupt(): Promise<never>;
 }
 
-/** A step under way is not cut: half a ceremony is worse than a late end. */
+/** A ceremony or migration under way is not cut: half of one is worse than a late end. Waiting and the story are. */
 function endSignal(): Ending {
   const interrupted = (): Error => new Error('told to end');
   const promise = new Promise<string>((done) => {
@@ -150,16 +150,25 @@ async function startProcesses(
     undo.push(() => process.stop());
     return process;
   };
-  const startAll = async (names: readonly ProcessName[]): Promise<SupervisedProcess[]> => {
+  const startAll = async (label: string, names: readonly ProcessName[]): Promise<SupervisedProcess[]> => {
     const made = names.filter(isBuilt).map(make);
     for (const process of made) process.start();
-    await Promise.all(made.map((process) => process.ready()));
+    const waiting = new Set(made.map(({ name }) => name));
+    const untilReady = async (process: SupervisedProcess): Promise<void> => {
+      await process.ready();
+      waiting.delete(process.name);
+    };
+    await step(
+      label,
+      () => Promise.all(made.map(untilReady)),
+      () => `waiting for ${[...waiting].join(', ')}`,
+    );
     return made;
   };
-  const signer = await step('signer', () => startAll(['signer']));
+  const signer = await startAll('signer', ['signer']);
   await ensureServices(context);
   const names = PROCESS_NAMES.filter((name) => name !== 'signer');
-  const servers = await step(names.join(', '), () => startAll(names));
+  const servers = await startAll(names.join(', '), names);
   // One undo for all servers: they drain side by side, within one limit.
   undo.splice(
     undo.length - servers.length,
@@ -221,10 +230,9 @@ function supervisorLog(config: Config, paths: DataPaths, args: SupervisorArgumen
   return createLogger({ name: 'supervisor', level: config.log.level, destination: { write } });
 }
 
-/** Everything is in the files; a person at a terminal, or following the story, sees what needs attention. */
+/** Everything is in the files; who follows the start on a screen sees what needs attention. */
 function showLogLine(line: string, args: SupervisorArguments): void {
-  const everything = args.verbose || (!process.stderr.isTTY && !args.once);
-  if (everything) process.stderr.write(`${line}\n`);
+  if (args.verbose) process.stderr.write(`${line}\n`);
   else {
     const entry = parseLine(line);
     if (!entry || entry.level >= 40) process.stderr.write(entry ? `! ${entry.name}: ${entry.msg}\n` : `${line}\n`);
