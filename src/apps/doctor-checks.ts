@@ -1,0 +1,204 @@
+import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs';
+import { createConnection } from 'node:net';
+import { join } from 'node:path';
+import { critical, type DoctorCheck, fine, warning } from '../operator/cli/finding.js';
+import { type Config, loadConfig } from '../platform/config/config.js';
+import { dataPaths, holderOf } from '../platform/data-directory.js';
+import { openPool } from '../platform/db/pool.pg.js';
+import { hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
+import { PinMarker } from '../platform/hsm/pin-marker.js';
+import { readCrl } from '../x509/read-crl.js';
+
+const DAY_MS = 86_400_000;
+const FREE_BYTES_MIN = 2 * 1024 ** 3;
+
+/** What `femtopki doctor` looks at. Each says what it saw and what to do; none changes anything. */
+export function doctorChecks(data: string): DoctorCheck[] {
+  const paths = dataPaths(data);
+  const config = (): Config => effectiveConfig(data);
+  return [
+    { name: 'node', run: async () => nodeVersion() },
+    { name: 'data-directory', run: async () => dataDirectory(data) },
+    { name: 'disk', run: async () => freeDisk(data) },
+    { name: 'config', run: async () => fine(`mode ${config().mode}, operator ${config().operator}`) },
+    { name: 'token-module', run: async () => tokenModule(config()) },
+    { name: 'pin', run: async () => pinRefused(paths.signer) },
+    { name: 'secrets', run: async () => secretFiles(paths.secrets) },
+    { name: 'hierarchy', run: async () => hierarchyLife(data) },
+    { name: 'processes', run: async () => supervisor(data) },
+    { name: 'signer', run: () => listens('signer', config().metrics.host, config().metrics.signer) },
+    {
+      name: 'enrol-server',
+      run: () => listens('enrol-server', config().listen.enrol.host, config().listen.enrol.port),
+    },
+    {
+      name: 'status-server',
+      run: () => listens('status-server', config().listen.status.host, config().listen.status.port),
+    },
+    {
+      name: 'gateway-server',
+      run: () => listens('gateway-server', config().listen.gateway.host, config().listen.gateway.port),
+    },
+    {
+      name: 'operator-server',
+      run: () => listens('operator-server', config().listen.operator.host, config().listen.operator.port),
+    },
+    { name: 'crl', run: async () => crlLife(data) },
+    { name: 'database', run: () => database(config()) },
+  ];
+}
+
+/** What the running processes were given; else what a start would read. */
+export function effectiveConfig(data: string): Config {
+  const effective = join(dataPaths(data).run, 'effective.yaml');
+  return existsSync(effective) ? loadConfig({ configFile: effective, env: {} }) : loadConfig({ dataDir: data });
+}
+
+function nodeVersion() {
+  const [major = 0, minor = 0] = process.versions.node.split('.').map(Number);
+  if (major > 20 || (major === 20 && minor >= 19)) {
+    return fine(`Node.js ${process.versions.node}${major < 24 ? ' (past its end of life: 24 is recommended)' : ''}`);
+  }
+  return critical(`Node.js ${process.versions.node} is too old`, 'Install Node.js 24, at least 20.19.');
+}
+
+function dataDirectory(data: string) {
+  if (!existsSync(data))
+    return critical(`${data} does not exist`, 'Start with npm start, or name another directory with --data.');
+  accessSync(data, constants.R_OK | constants.W_OK);
+  return fine(data);
+}
+
+function freeDisk(data: string) {
+  const { bavail, bsize } = statfsSync(data);
+  const free = bavail * bsize;
+  const text = `${(free / 1024 ** 3).toFixed(1)} GiB free`;
+  return free < FREE_BYTES_MIN ? critical(text, 'Free at least 2 GiB: a full disk stops issuing.') : fine(text);
+}
+
+function tokenModule({ pkcs11 }: Config) {
+  if (existsSync(pkcs11.module)) return fine(pkcs11.module);
+  return critical(
+    `${pkcs11.module} is not there`,
+    'Install the module (Debian: apt-get install softhsm2) or set FEMTOPKI_PKCS11_MODULE.',
+  );
+}
+
+function pinRefused(signerDir: string) {
+  const refusal = new PinMarker(signerDir).read();
+  return refusal
+    ? critical(`the token ${refusal.tokenLabel} refused the PIN at ${refusal.at} (CKR ${refusal.rv})`, refusal.nextStep)
+    : fine('no refused PIN');
+}
+
+function secretFiles(secretsDir: string) {
+  const open = ['cli-operator.token', 'cli-approver.token'].filter((name) => {
+    const path = join(secretsDir, name);
+    return existsSync(path) && (statSync(path).mode & 0o077) !== 0;
+  });
+  return open.length === 0
+    ? fine('credentials are closed to others')
+    : critical(`others may read ${open.join(', ')}`, `chmod 600 them in ${secretsDir}, and renew the credentials.`);
+}
+
+function hierarchyLife(data: string) {
+  const { entries, mode, installation } = readHierarchy(hierarchyPath(data));
+  const soonest = entries
+    .filter(({ kind }) => kind !== 'ocsp-signer')
+    .reduce((a, b) => (a.notAfter < b.notAfter ? a : b));
+  const days = Math.floor((Date.parse(soonest.notAfter) - Date.now()) / DAY_MS);
+  const text = `installation ${installation}, ${mode}; ${soonest.label} ends first, in ${days} days`;
+  if (days < 30) return critical(text, `Hold a ceremony for ${soonest.label} now.`);
+  return days < 90 ? warning(text, `Plan a ceremony for ${soonest.label}.`) : fine(text);
+}
+
+function supervisor(data: string) {
+  const pid = holderOf(data);
+  return pid === undefined
+    ? warning('no supervisor holds this directory', 'Start with npm start, unless each process runs alone here.')
+    : fine(`supervisor ${pid}`);
+}
+
+async function listens(name: string, host: string, port: number) {
+  const open = await new Promise<boolean>((done) => {
+    const socket = createConnection({ host, port, timeout: 1_000 });
+    const end = (value: boolean): void => {
+      socket.destroy();
+      done(value);
+    };
+    socket
+      .once('connect', () => end(true))
+      .once('error', () => end(false))
+      .once('timeout', () => end(false));
+  });
+  return open
+    ? fine(`${host}:${port} answers`)
+    : critical(`nothing listens on ${host}:${port}`, `Start ${name}; its log is in the data directory's logs.`);
+}
+
+function crlLife(data: string) {
+  const labels = readHierarchy(hierarchyPath(data))
+    .entries.filter(({ kind, state }) => state === 'active' && kind.endsWith('-ca'))
+    .map(({ label }) => label);
+  const lives = labels.map((label) => {
+    const file = join(dataPaths(data).crl, `${label}.crl`);
+    if (!existsSync(file)) return { label, part: 0, number: 'none' };
+    const { thisUpdate, nextUpdate, number } = readCrl(readFileSync(file));
+    const whole = (nextUpdate?.getTime() ?? 0) - thisUpdate.getTime();
+    return { label, part: ((nextUpdate?.getTime() ?? 0) - Date.now()) / whole, number: String(number) };
+  });
+  const worst = lives.reduce((a, b) => (a.part < b.part ? a : b));
+  const text = lives
+    .map(({ label, number, part }) => `${label} #${number} ${Math.round(part * 100)} % left`)
+    .join(', ');
+  if (worst.part <= 0.1)
+    return critical(text, 'See that rotation-worker and signer run: gateways refuse units when a CRL ends.');
+  return worst.part < 0.5
+    ? warning(text, 'A CRL is past half of its life: see the log of rotation-worker.')
+    : fine(text);
+}
+
+async function database(config: Config) {
+  if (config.databaseUrl === undefined) return warning('embedded, not running', 'It starts with npm start.');
+  const pool = openPool(config.databaseUrl, {
+    applicationName: 'doctor',
+    connectionsMax: 1,
+    onIdleError: () => undefined,
+  });
+  try {
+    const { rows } = await pool.query<{
+      inbox: number;
+      oldest: number;
+      stopped: string | null;
+      overdue: number;
+      dead: number;
+      beat: number | null;
+    }>(
+      `SELECT (SELECT count(*) FROM ledger_inbox) AS inbox,
+              coalesce((SELECT extract(epoch FROM now() - min(at)) FROM ledger_inbox), 0)::float8 AS oldest,
+              (SELECT issuing_stopped FROM installation) AS stopped,
+              (SELECT count(*) FROM renewal_task WHERE state = 'overdue') AS overdue,
+              (SELECT count(*) FROM dead_letter WHERE resolved_at IS NULL) AS dead,
+              (SELECT extract(epoch FROM now() - at) FROM heartbeat)::float8 AS beat`,
+    );
+    const row = rows[0];
+    if (!row) return critical('the database answers nothing', 'Run npm start: it applies migrations.');
+    const text = `${row.inbox} entries unsequenced, ${row.overdue} renewals overdue, ${row.dead} dead jobs, heartbeat ${row.beat === null ? 'never' : `${Math.round(row.beat)} s ago`}`;
+    if (row.stopped !== null)
+      return critical(
+        `issuing is stopped: ${row.stopped}`,
+        'Find the cause in the log of enrol-server, then clear it with two people.',
+      );
+    if (row.oldest > 60)
+      return critical(
+        text,
+        'The sequencer stands still: see the log of rotation-worker. Issuing stops until it catches up.',
+      );
+    if (row.beat === null || row.beat > 10) return critical(text, 'rotation-worker does not run: start it.');
+    return row.overdue > 0 || row.dead > 0
+      ? warning(text, 'femtopki renewal list; femtopki renewal dead-letters')
+      : fine(text);
+  } finally {
+    await pool.end();
+  }
+}
