@@ -16,12 +16,13 @@ export const BOOTSTRAP_LIFE_SECONDS = 730 * 86_400;
  */
 export async function enrolAtFactory(deps: FactoryDeps, request: FactoryEnrolRequest): Promise<FactoryEnrolment> {
   const { caller, address } = request;
-  // 1. Which batch is it about? Nothing is said yet.
-  const unit = await deps.registry.unitBySerialNumber(deps.transactor.read, request.serialNumber);
+  // 1. Which unit is it about? Another maker's does not exist here (ADM-4). Nothing is said yet.
+  const found = await deps.registry.unitBySerialNumber(deps.transactor.read, request.serialNumber);
+  const unit = found?.makerId === caller.makerId ? found : null;
   // 2. The credential's limits, before a byte of the request is parsed.
   const credential = await checkFactoryCredential(deps, { caller, batchId: unit?.batchId ?? null, address });
-  // 3. On an accepted manifest of this maker? Another maker's unit does not exist here (ADM-4).
-  if (unit === null || unit.makerId !== caller.makerId) throw notOnManifest();
+  // 3. On an accepted manifest, and still at its factory?
+  if (unit === null) throw notOnManifest();
   await checkBatchOpen(deps, unit);
   checkState(unit.state);
   if (unit.state === 'MANIFESTED' && credential.used >= credential.quota) throw quotaExceeded();
@@ -39,12 +40,15 @@ export async function enrolAtFactory(deps: FactoryDeps, request: FactoryEnrolReq
     return { certificate, chain: await chainOf(deps, certificate), repeated: false };
   } catch (thrown) {
     // Two tries of one station at once: the slower finds the unit enrolled, and its own key's certificate there.
-    if (!(thrown instanceof FemtoError) || thrown.code !== 'STATE_CONFLICT') throw thrown;
+    if (!(thrown instanceof FemtoError) || !LOST_RACE.has(thrown.code)) throw thrown;
     const winner = await storedCertificate(deps, unit, csr);
     if (winner === null) throw thrown;
     return { certificate: winner, chain: await chainOf(deps, winner), repeated: true };
   }
 }
+
+/** What issuance says when a twin of the request was faster, or is being signed at this moment. */
+const LOST_RACE: ReadonlySet<string> = new Set(['STATE_CONFLICT', 'KEY_IN_USE', 'RETRY_LATER']);
 
 async function issueBootstrap(
   deps: FactoryDeps,
@@ -63,8 +67,6 @@ async function issueBootstrap(
     revocationEpoch: unit.revocationEpoch,
     successor: null,
     actor,
-    // A try whose outcome was lost left its key with this unit; the next try brings the same one.
-    sameKeyAllowed: true,
     facts: { credentialId: credential.id, batchId: unit.batchId, rework },
     withIntent: async (tx) => {
       const now = await deps.registry.unitById(tx, unit.id, { lock: 'update' });

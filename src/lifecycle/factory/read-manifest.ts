@@ -7,7 +7,9 @@ import { checkManifestRows } from './check-manifest-rows.js';
 import { MANIFEST_BYTES_MAX, MANIFEST_ROWS_MAX, type Manifest } from './manifest.js';
 
 export interface ReadManifest {
+  /** Its `units` are the rows without a fault of their own. */
   readonly manifest: Manifest;
+  readonly rowCount: number;
   /** SHA-256 of the signed payload: a signature has several spellings, what was signed has one. */
   readonly sha256: Buffer;
   readonly faults: readonly string[];
@@ -50,6 +52,7 @@ export async function readManifest(
   const { units, faults, faultCount } = checkManifestRows(fields.units, maker.euiPrefixes);
   return {
     manifest: { ...fields, units },
+    rowCount: fields.units.length,
     sha256: createHash('sha256').update(payload).digest(),
     faults,
     faultCount,

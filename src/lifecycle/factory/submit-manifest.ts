@@ -33,7 +33,7 @@ export async function submitManifest(
   const report: ManifestReport = {
     maker: maker.name,
     batch: read.manifest.batch,
-    rows: read.manifest.units.length,
+    rows: read.rowCount,
     faults: faults.faults,
     faultCount: faults.faultCount,
     dryRun,
