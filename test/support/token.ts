@@ -172,7 +172,7 @@ class RunningToken implements FreshToken {
   async stopSigner(): Promise<number | null> {
     const { child } = this;
     this.child = undefined;
-    if (!child || child.exitCode !== null) return child?.exitCode ?? null;
+    if (!child || child.exitCode !== null || child.signalCode !== null) return child?.exitCode ?? null;
     return new Promise((done) => {
       child.once('exit', (code) => done(code));
       child.kill('SIGTERM');
