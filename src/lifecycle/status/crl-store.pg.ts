@@ -6,6 +6,7 @@ export const crlStore: CrlStore = {
   issuers,
   dirtyTokens,
   newest,
+  newerThan,
   listed,
   record,
   clearDirty,
@@ -78,6 +79,19 @@ async function newest(tx: Transaction, issuerId: number): Promise<RecordedCrl | 
     der: row.der,
     publishedAt: row.published_at,
   };
+}
+
+async function newerThan(
+  tx: Transaction,
+  known: ReadonlyMap<string, bigint>,
+): Promise<{ label: string; der: Buffer }[]> {
+  const { rows } = await tx.query<{ label: string; der: Buffer }>(
+    `SELECT i.label, c.der FROM issuer i
+     JOIN LATERAL (SELECT number, der FROM crl WHERE issuer_id = i.id ORDER BY number DESC LIMIT 1) c ON true
+     WHERE c.number > coalesce((SELECT k.number FROM unnest($1::text[], $2::bigint[]) AS k(label, number) WHERE k.label = i.label), 0)`,
+    [[...known.keys()], [...known.values()].map(String)],
+  );
+  return rows;
 }
 
 async function listed(tx: Transaction, issuerId: number, expiringAfter: Date): Promise<ListedEntry[]> {

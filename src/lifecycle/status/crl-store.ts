@@ -39,6 +39,8 @@ export interface CrlStore {
   issuers(tx: Transaction, now: Date): Promise<CrlIssuer[]>;
   dirtyTokens(tx: Transaction): Promise<ReadonlyMap<number, DirtyToken>>;
   newest(tx: Transaction, issuerId: number): Promise<RecordedCrl | null>;
+  /** Published CRLs with a number above the known one of their label; for servers that do not share the publisher's disk. */
+  newerThan(tx: Transaction, known: ReadonlyMap<string, bigint>): Promise<{ label: string; der: Buffer }[]>;
   /** Held and revoked certificates that expire after `expiringAfter`, by serial. */
   listed(tx: Transaction, issuerId: number, expiringAfter: Date): Promise<ListedEntry[]>;
   /** Inserts the row; 23514 from the trigger means that the number does not rise. */

@@ -5,8 +5,23 @@
  * recorded, unrevoked certificate, and nothing is said from state too old to know.
  */
 export { type BuiltCrl, buildCrl, CRL_WOULD_SHRINK } from './build-crl.js';
+export {
+  type CertificateStatus,
+  decideStatus,
+  HEARTBEAT_AGE_MS_MAX,
+  type StatusFacts,
+  type StatusReader,
+} from './certificate-status.js';
 export { type CrlHealth, crlHealth } from './crl-health.js';
 export type * from './crl-store.js';
+export {
+  checkOcspSigner,
+  currentSigner,
+  OCSP_SIGNER_ALARM_DAYS,
+  type OcspSigner,
+  type OcspSignerRow,
+  type OcspSignerStore,
+} from './ocsp-signer.js';
 export {
   type CrlPublisher,
   type CrlPublisherDeps,

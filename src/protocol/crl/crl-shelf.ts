@@ -1,0 +1,121 @@
+import { createHash } from 'node:crypto';
+import { readdir, readFile, stat } from 'node:fs/promises';
+import { join } from 'node:path';
+import { type CrlHealth, crlHealth } from '../../lifecycle/status/index.js';
+import { readCrl } from '../../x509/crl.js';
+import { ISSUER_LABEL } from './crl-directory.js';
+
+/** A file for relying parties, ready to be written to a socket. */
+export interface ShelfItem {
+  readonly body: Buffer;
+  readonly etag: string;
+  /** Flat list name, value, …; without Content-Length and Content-Type for 304. */
+  readonly headers: readonly string[];
+  readonly notModifiedHeaders: readonly string[];
+}
+
+export interface CrlShelf {
+  crl(label: string): ShelfItem | undefined;
+  certificate(label: string): ShelfItem | undefined;
+  /** Looks at the directory, and where told, at newer CRLs that the database has. Keeps what it has on any failure. */
+  refresh(): Promise<void>;
+  health(now: Date): CrlHealth[];
+}
+
+export interface CrlShelfDeps {
+  /** CRLs of the publisher on this host, and root CRLs from the ceremony. */
+  readonly directories: readonly string[];
+  /** Newest CRLs above the given numbers, for hosts that do not share the publisher's disk. */
+  readonly newerCrls: (known: ReadonlyMap<string, bigint>) => Promise<readonly { label: string; der: Buffer }[]>;
+  /** CA certificates by label. */
+  readonly certificates: () => Promise<readonly { label: string; der: Buffer }[]>;
+  readonly onTrouble: (error: unknown) => void;
+}
+
+interface Held {
+  readonly item: ShelfItem;
+  readonly number: bigint;
+  readonly thisUpdate: Date;
+  readonly nextUpdate: Date | undefined;
+}
+
+/** Everything is served from memory: a full disk or a lost database changes nothing for those who fetch. */
+export function makeCrlShelf(deps: CrlShelfDeps): CrlShelf {
+  const crls = new Map<string, Held>();
+  const certificates = new Map<string, ShelfItem>();
+  const stamps = new Map<string, string>();
+
+  const put = (label: string, der: Buffer): void => {
+    const { number, thisUpdate, nextUpdate } = readCrl(der);
+    const held = crls.get(label);
+    // Two publishers, or a restored directory: what was shown once is never followed by something older.
+    if (number === undefined || (held && held.number >= number)) return;
+    crls.set(label, { item: crlItem(der, thisUpdate), number, thisUpdate, nextUpdate });
+  };
+  const attempt = async (work: () => Promise<void>): Promise<void> => {
+    try {
+      await work();
+    } catch (error) {
+      deps.onTrouble(error);
+    }
+  };
+  const readDirectory = async (directory: string): Promise<void> => {
+    for (const name of await namesIn(directory)) {
+      const label = name.slice(0, -'.crl'.length);
+      if (!name.endsWith('.crl') || !ISSUER_LABEL.test(label)) continue;
+      const path = join(directory, name);
+      const { ino, mtimeMs, size } = await stat(path);
+      const stamp = `${ino}:${mtimeMs}:${size}`;
+      if (stamps.get(path) === stamp) continue;
+      await attempt(async () => put(label, await readFile(path)));
+      stamps.set(path, stamp);
+    }
+  };
+
+  return {
+    crl: (label) => crls.get(label)?.item,
+    certificate: (label) => certificates.get(label),
+    refresh: async () => {
+      for (const directory of deps.directories) await attempt(() => readDirectory(directory));
+      await attempt(async () => {
+        const known = new Map([...crls].map(([label, { number }]) => [label, number]));
+        for (const { label, der } of await deps.newerCrls(known)) put(label, der);
+      });
+      await attempt(async () => {
+        for (const { label, der } of await deps.certificates()) {
+          if (!certificates.has(label)) certificates.set(label, certificateItem(der));
+        }
+      });
+    },
+    health: (now) =>
+      [...crls].flatMap(([label, { thisUpdate, nextUpdate }]) =>
+        nextUpdate === undefined ? [] : [crlHealth({ label, thisUpdate, nextUpdate }, now)],
+      ),
+  };
+}
+
+async function namesIn(directory: string): Promise<string[]> {
+  try {
+    return await readdir(directory);
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
+/** max-age 30 s whatever nextUpdate says: a revocation must be fetchable within a minute (rules 6.3, S7). */
+function crlItem(der: Buffer, thisUpdate: Date): ShelfItem {
+  return item(der, 'application/pkix-crl', 'max-age=30, public, no-transform, must-revalidate', thisUpdate);
+}
+
+function certificateItem(der: Buffer): ShelfItem {
+  return item(der, 'application/pkix-cert', 'max-age=3600, public, no-transform', undefined);
+}
+
+function item(body: Buffer, type: string, cacheControl: string, lastModified: Date | undefined): ShelfItem {
+  const etag = `"${createHash('sha256').update(body).digest('hex').slice(0, 32)}"`;
+  const notModifiedHeaders = ['Cache-Control', cacheControl, 'ETag', etag];
+  if (lastModified) notModifiedHeaders.push('Last-Modified', lastModified.toUTCString());
+  const headers = ['Content-Type', type, 'Content-Length', String(body.length), ...notModifiedHeaders];
+  return { body, etag, headers, notModifiedHeaders };
+}

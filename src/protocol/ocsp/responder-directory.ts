@@ -1,0 +1,86 @@
+import type { Issuer } from '../../lifecycle/model/index.js';
+import type { IssuerDirectory } from '../../lifecycle/registry/index.js';
+import { checkOcspSigner, currentSigner, type OcspSigner, type OcspSignerStore } from '../../lifecycle/status/index.js';
+import type { Clock } from '../../platform/clock.js';
+import type { Transactor } from '../../platform/db/transaction.js';
+import { asFemtoError } from '../../platform/errors.js';
+import { type CertId, ocspIssuerHashes } from '../../x509/ocsp.js';
+import { readSpki } from '../../x509/spki.js';
+
+/** A CA that we answer for. */
+export interface AnsweringIssuer {
+  readonly issuer: Issuer;
+  /** Checked signers, newest first; the one to use now is {@link ResponderDirectory.signerOf}. */
+  readonly signers: readonly OcspSigner[];
+}
+
+export interface ResponderDirectory {
+  /** By the hashes of name and key together; a name alone proves nothing. Null: not ours. */
+  issuerOf(certId: CertId): AnsweringIssuer | null;
+  signerOf(issuer: AnsweringIssuer): OcspSigner | undefined;
+  /** Reads CAs and signers again. Keeps what it has when the database is away. */
+  refresh(): Promise<void>;
+  /** What somebody must act on: a CA without a valid signer, or a signer that was refused. */
+  troubles(): readonly string[];
+  /** Earliest end of a CA's newest signer. */
+  signersEndAt(): Date | undefined;
+}
+
+export interface ResponderDirectoryDeps {
+  readonly issuers: Pick<IssuerDirectory, 'all' | 'refresh'>;
+  readonly signers: OcspSignerStore;
+  readonly transactor: Pick<Transactor, 'read'>;
+  readonly clock: Clock;
+}
+
+/** Roots sign their CRL at a ceremony and have no responder; a retired CA is answered for until its last certificate. */
+const ANSWERED_KINDS: ReadonlySet<string> = new Set(['device-ca', 'bootstrap-ca', 'services-ca']);
+
+export function makeResponderDirectory(deps: ResponderDirectoryDeps): ResponderDirectory {
+  let byHashes = new Map<string, AnsweringIssuer>();
+  let troubles: string[] = [];
+  return {
+    issuerOf: (certId) => byHashes.get(keyOf(certId.issuerNameHash, certId.issuerKeyHash)) ?? null,
+    signerOf: ({ signers }) => currentSigner(signers, deps.clock.now()),
+    refresh: async () => {
+      const loaded = await load(deps);
+      byHashes = loaded.byHashes;
+      troubles = loaded.troubles;
+    },
+    troubles: () => troubles,
+    signersEndAt: () => {
+      const ends = [...byHashes.values()].flatMap(({ signers }) => signers[0]?.notAfter ?? []);
+      return ends.sort((a, b) => a.getTime() - b.getTime())[0];
+    },
+  };
+}
+
+async function load(
+  deps: ResponderDirectoryDeps,
+): Promise<{ byHashes: Map<string, AnsweringIssuer>; troubles: string[] }> {
+  await deps.issuers.refresh();
+  const rows = await deps.signers.ocspSigners(deps.transactor.read, deps.clock.now());
+  const byHashes = new Map<string, AnsweringIssuer>();
+  const troubles: string[] = [];
+  for (const issuer of await deps.issuers.all()) {
+    if (!ANSWERED_KINDS.has(issuer.kind)) continue;
+    const signers: OcspSigner[] = [];
+    for (const row of rows.filter(({ issuerId }) => issuerId === issuer.id)) {
+      try {
+        signers.push(checkOcspSigner(row, issuer));
+      } catch (thrown) {
+        troubles.push(asFemtoError(thrown).message);
+      }
+    }
+    if (signers.length === 0) troubles.push(`${issuer.label} has no valid OCSP signer: its answers are tryLater.`);
+    const hashes = ocspIssuerHashes(issuer.subjectDer, readSpki(issuer.spkiDer));
+    for (const { nameHash, keyHash } of [hashes.sha1, hashes.sha256]) {
+      byHashes.set(keyOf(nameHash, keyHash), { issuer, signers });
+    }
+  }
+  return { byHashes, troubles };
+}
+
+function keyOf(nameHash: Buffer, keyHash: Buffer): string {
+  return nameHash.toString('latin1') + keyHash.toString('latin1');
+}

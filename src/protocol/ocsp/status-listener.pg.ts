@@ -1,0 +1,50 @@
+import pg from 'pg';
+import { STATUS_CHANNEL } from '../../lifecycle/status/index.js';
+
+/**
+ * Listens on `femtopki_status` with a connection of its own, and connects again whenever it is lost. What is said while
+ * it is away is not heard: the ledger cursor makes up for it.
+ *
+ * @returns close
+ */
+export function listenForStatus(
+  databaseUrl: string,
+  onNotice: (payload: string) => void,
+  onTrouble: (error: unknown) => void,
+): () => Promise<void> {
+  let client: pg.Client | undefined;
+  let timer: NodeJS.Timeout | undefined;
+  let isClosed = false;
+
+  const again = (error: unknown): void => {
+    if (isClosed || timer) return;
+    onTrouble(error);
+    timer = setTimeout(() => {
+      timer = undefined;
+      connect();
+    }, RECONNECT_MS);
+    timer.unref();
+  };
+  const connect = (): void => {
+    const next = new pg.Client({ connectionString: databaseUrl, application_name: 'status-listener', keepAlive: true });
+    client = next;
+    next.on('notification', ({ payload }) => onNotice(payload ?? '*'));
+    next.on('error', again);
+    next.on('end', () => again(new Error('the listening connection ended')));
+    next
+      .connect()
+      .then(() => next.query(`LISTEN ${STATUS_CHANNEL}`))
+      .catch((error: unknown) => {
+        next.end().catch(onTrouble);
+        again(error);
+      });
+  };
+  connect();
+  return async () => {
+    isClosed = true;
+    clearTimeout(timer);
+    await client?.end();
+  };
+}
+
+const RECONNECT_MS = 1_000;
