@@ -107,7 +107,7 @@ function refuseOtherMajor(clusterDir: string, programMajor: string): void {
   if (clusterMajor === programMajor) return;
   throw new FemtoError(
     'STATE_CONFLICT',
-    `The database in ${clusterDir} was written by PostgreSQL ${clusterMajor}, this femtopki brings ${programMajor}: with the femtopki that wrote it run "npx femtopki export --out femtopki-export.tar", then import that into an empty data directory.`,
+    `The database in ${clusterDir} was written by PostgreSQL ${clusterMajor}, this femtopki brings ${programMajor}: with the femtopki that wrote it run "npx femtopki backup --out DIR" (every table) and "npx femtopki export --out DIR" (the ledger), then begin with an empty data directory.`,
     { facts: { clusterMajor, programMajor } },
   );
 }
