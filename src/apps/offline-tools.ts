@@ -19,8 +19,9 @@ import { databaseSource } from '../operator/audit/ledger-source.pg.js';
 import { verifyLedger } from '../operator/audit/verify-ledger.js';
 import type { OfflineTools } from '../operator/cli/offline-commands.js';
 import { loadConfig, printableConfig } from '../platform/config/config.js';
-import { dataPaths, holderOf } from '../platform/data-directory.js';
+import { dataPaths, holdDataDirectory, holderOf } from '../platform/data-directory.js';
 import { startEmbeddedPostgres } from '../platform/db/embedded-postgres.js';
+import { removeHome } from '../platform/db/embedded-postgres-place.js';
 import { openPool, type Pool } from '../platform/db/pool.pg.js';
 import { FemtoError } from '../platform/errors.js';
 import { hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
@@ -80,6 +81,8 @@ export const offlineTools: OfflineTools = {
       throw new FemtoError('NOT_FOUND', `${data} is no data directory of femtopki; nothing was removed.`);
     if (effectiveConfig(data).mode === 'production')
       throw new FemtoError('DENIED', 'A production installation is not removed by this command.');
+    // Under root the cluster may live elsewhere, behind a link.
+    removeHome(dataPaths(data).postgres);
     rmSync(data, { recursive: true });
   },
 };
@@ -124,11 +127,20 @@ export async function withDatabaseUrl<T>(data: string, work: (url: string) => Pr
   const paths = dataPaths(data);
   if (!existsSync(paths.postgres))
     throw new FemtoError('NOT_FOUND', `${data} holds no database; start with npm start.`);
-  const postgres = await startEmbeddedPostgres({ homeDir: paths.postgres, logFile: join(paths.logs, 'postgres.log') });
+  // Held: two commands at once would each take the other's server for a left-over and end it.
+  const held = holdDataDirectory(data);
   try {
-    return await work(postgres.url);
+    const postgres = await startEmbeddedPostgres({
+      homeDir: paths.postgres,
+      logFile: join(paths.logs, 'postgres.log'),
+    });
+    try {
+      return await work(postgres.url);
+    } finally {
+      await postgres.stop();
+    }
   } finally {
-    await postgres.stop();
+    held.release();
   }
 }
 
