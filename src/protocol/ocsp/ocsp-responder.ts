@@ -100,14 +100,12 @@ class Responder implements OcspResponder {
   }
 
   private async answerRequest({ certIds, nonce }: OcspRequest, requestKey: string): Promise<OcspReply> {
+    const { directory } = this.deps;
     const [first] = certIds;
-    const issuer = first && this.deps.directory.issuerOf(first);
+    if (first && !directory.issuerOf(first)) await directory.refreshForUnknown();
+    const issuer = first && directory.issuerOf(first);
     // One answer has one signer, and a signer speaks for one CA only.
-    if (
-      !first ||
-      !issuer ||
-      certIds.some((certId) => this.deps.directory.issuerOf(certId)?.issuer.id !== issuer.issuer.id)
-    ) {
+    if (!first || !issuer || certIds.some((certId) => directory.issuerOf(certId)?.issuer.id !== issuer.issuer.id)) {
       return UNAUTHORIZED;
     }
     const isLive = nonce !== undefined || certIds.length > 1;

@@ -18,8 +18,12 @@ export interface ResponderDirectory {
   /** By the hashes of name and key together; a name alone proves nothing. Null: not ours. */
   issuerOf(certId: CertId): AnsweringIssuer | null;
   signerOf(issuer: AnsweringIssuer): OcspSigner | undefined;
-  /** Reads CAs and signers again. Keeps what it has when the database is away. */
+  /** False until the database was read once: then nobody knows whose a certificate is. */
+  isLoaded(): boolean;
+  /** Reads CAs and signers again. @throws when the database is away; what was read before stays */
   refresh(): Promise<void>;
+  /** For an issuer that is not known: a CA may have come into use just now. Reads at most once a second. */
+  refreshForUnknown(): Promise<void>;
   /** What somebody must act on: a CA without a valid signer, or a signer that was refused. */
   troubles(): readonly string[];
   /** Earliest end of a CA's newest signer. */
@@ -36,16 +40,34 @@ export interface ResponderDirectoryDeps {
 /** Roots sign their CRL at a ceremony and have no responder; a retired CA is answered for until its last certificate. */
 const ANSWERED_KINDS: ReadonlySet<string> = new Set(['device-ca', 'bootstrap-ca', 'services-ca']);
 
+/** Foreign CertIDs are free to send; they must not become a database query each. */
+const UNKNOWN_REFRESH_MS = 1_000;
+
 export function makeResponderDirectory(deps: ResponderDirectoryDeps): ResponderDirectory {
   let byHashes = new Map<string, AnsweringIssuer>();
   let troubles: string[] = [];
+  let loadedAtMs: number | undefined;
+  let loading: Promise<void> | undefined;
+  const refresh = (): Promise<void> => {
+    loading ??= load(deps)
+      .then((loaded) => {
+        byHashes = loaded.byHashes;
+        troubles = loaded.troubles;
+        loadedAtMs = deps.clock.now().getTime();
+      })
+      .finally(() => {
+        loading = undefined;
+      });
+    return loading;
+  };
   return {
+    isLoaded: () => loadedAtMs !== undefined,
     issuerOf: (certId) => byHashes.get(keyOf(certId.issuerNameHash, certId.issuerKeyHash)) ?? null,
     signerOf: ({ signers }) => currentSigner(signers, deps.clock.now()),
-    refresh: async () => {
-      const loaded = await load(deps);
-      byHashes = loaded.byHashes;
-      troubles = loaded.troubles;
+    refresh,
+    refreshForUnknown: async () => {
+      const ageMs = loadedAtMs === undefined ? undefined : deps.clock.now().getTime() - loadedAtMs;
+      if (ageMs === undefined || Math.abs(ageMs) > UNKNOWN_REFRESH_MS) await refresh();
     },
     troubles: () => troubles,
     signersEndAt: () => {

@@ -1,0 +1,150 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { IssuerDirectory } from '../lifecycle/registry/index.js';
+import { crlStore } from '../lifecycle/status/crl-store.pg.js';
+import { type CrlPublisher, makeCrlPublisher } from '../lifecycle/status/index.js';
+import { makeStatusReader, ocspSignerStore } from '../lifecycle/status/status-reader.pg.js';
+import type { Clock } from '../platform/clock.js';
+import { makeLeases } from '../platform/db/lease.pg.js';
+import type { Transactor } from '../platform/db/transaction.js';
+import { cursors } from '../platform/ledger/cursors.pg.js';
+import { ledger } from '../platform/ledger/ledger.pg.js';
+import type { Signer } from '../platform/signer.js';
+import { makeCrlDirectory } from '../protocol/crl/crl-directory.js';
+import { handleCrl } from '../protocol/crl/crl-http.js';
+import { type CrlShelf, makeCrlShelf } from '../protocol/crl/crl-shelf.js';
+import { handleOcsp, type OcspEvent } from '../protocol/ocsp/ocsp-http.js';
+import { makeOcspResponder, type OcspResponder } from '../protocol/ocsp/ocsp-responder.js';
+import { makeResponderDirectory, type ResponderDirectory } from '../protocol/ocsp/responder-directory.js';
+import { listenForStatus } from '../protocol/ocsp/status-listener.pg.js';
+import { type StatusWatch, startStatusWatch } from '../protocol/ocsp/status-watch.js';
+import { handleTime, type TimeDeps } from '../protocol/time/time-http.js';
+
+/** For the rotation worker: publishes the CRLs of all online CAs into `crlDir`. */
+export function wireCrlPublisher(input: {
+  transactor: Transactor;
+  signer: Signer;
+  clock: Clock;
+  crlDir: string;
+  holder: string;
+  everySeconds: number;
+  lifeSeconds: number;
+}): CrlPublisher {
+  const { transactor, signer, clock, crlDir, holder, everySeconds, lifeSeconds } = input;
+  const leases = makeLeases(transactor);
+  const files = makeCrlDirectory(crlDir);
+  return makeCrlPublisher({
+    store: crlStore,
+    transactor,
+    ledger,
+    leases,
+    signer,
+    files,
+    clock,
+    holder,
+    everySeconds,
+    lifeSeconds,
+  });
+}
+
+export interface StatusServiceDeps {
+  readonly transactor: Transactor;
+  readonly databaseUrl: string;
+  readonly issuers: IssuerDirectory;
+  readonly signer: Signer;
+  readonly clock: Clock;
+  readonly crlDirectories: readonly string[];
+  /** Certificates of CAs beside those in the database: what the ceremony left on this host. */
+  readonly ceremonyCertificates: () => readonly { label: string; der: Buffer }[];
+  readonly goodSeconds: number;
+  readonly livePerSecond?: number;
+  readonly time: TimeDeps;
+  readonly onTrouble: (error: unknown) => void;
+  readonly onEvent: (event: OcspEvent, request: IncomingMessage) => void;
+}
+
+export interface StatusService {
+  handle(request: IncomingMessage, response: ServerResponse): void;
+  readonly responder: OcspResponder;
+  readonly directory: ResponderDirectory;
+  readonly shelf: CrlShelf;
+  readonly watch: StatusWatch;
+  close(): Promise<void>;
+}
+
+const SHELF_EVERY_MS = 500;
+const DIRECTORY_EVERY_MS = 10_000;
+
+/** OCSP, CRLs, CA certificates and time behind one handler. Starts with a database that is away, and goes on without it. */
+export async function openStatusService(deps: StatusServiceDeps): Promise<StatusService> {
+  const { transactor, clock, onTrouble } = deps;
+  const directory = makeResponderDirectory({ issuers: deps.issuers, signers: ocspSignerStore, transactor, clock });
+  const responder = makeOcspResponder({
+    directory,
+    status: makeStatusReader(transactor.read),
+    signer: deps.signer,
+    clock,
+    goodSeconds: deps.goodSeconds,
+    ...(deps.livePerSecond !== undefined && { livePerSecond: deps.livePerSecond }),
+    onTrouble,
+  });
+  const nowMs = (): number => clock.now().getTime();
+  const watch = startStatusWatch({ cache: responder.cache, cursors, transactor, onTrouble }, nowMs);
+  const stopListening = listenForStatus(deps.databaseUrl, (payload) => watch.notice(payload), onTrouble);
+  const shelf = makeCrlShelf({
+    directories: deps.crlDirectories,
+    newerCrls: (known) => crlStore.newerThan(transactor.read, known),
+    certificates: async () => {
+      const own = deps.ceremonyCertificates();
+      if (own.length > 0 && !directory.isLoaded()) return own;
+      const recorded = await deps.issuers.all();
+      return [...recorded.map(({ label, certificateDer }) => ({ label, der: certificateDer })), ...own];
+    },
+    onTrouble,
+  });
+  const loops = [
+    every(DIRECTORY_EVERY_MS, () => directory.refresh(), onTrouble),
+    every(SHELF_EVERY_MS, () => shelf.refresh(), onTrouble),
+  ];
+  await Promise.all(loops.map(({ first }) => first));
+
+  return {
+    handle: (request, response) => {
+      if (handleOcsp(responder, request, response, (event) => deps.onEvent(event, request))) return;
+      if (handleCrl(shelf, request, response)) return;
+      if (handleTime(deps.time, request, response)) return;
+      response.writeHead(404, { 'Content-Length': 0, 'Cache-Control': 'no-store', Connection: 'close' }).end();
+    },
+    responder,
+    directory,
+    shelf,
+    watch,
+    close: async () => {
+      for (const { stop } of loops) stop();
+      watch.close();
+      await stopListening();
+    },
+  };
+}
+
+/** Runs again and again, each time `ms` after the last has ended; `first` resolves after the first run, well or ill. */
+function every(
+  ms: number,
+  work: () => Promise<void>,
+  onTrouble: (error: unknown) => void,
+): { first: Promise<void>; stop: () => void } {
+  let timer: NodeJS.Timeout | undefined;
+  let isStopped = false;
+  const run = async (): Promise<void> => {
+    await work().catch(onTrouble);
+    if (isStopped) return;
+    timer = setTimeout(() => void run(), ms);
+    timer.unref();
+  };
+  return {
+    first: run(),
+    stop: () => {
+      isStopped = true;
+      clearTimeout(timer);
+    },
+  };
+}
