@@ -1,5 +1,5 @@
 import { spawnSync } from 'node:child_process';
-import { createHash, createPublicKey, generateKeyPairSync, randomBytes, verify } from 'node:crypto';
+import { createHash, createPublicKey, generateKeyPairSync, randomBytes, sign, verify } from 'node:crypto';
 import { readFileSync, statSync, writeFileSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
@@ -41,6 +41,14 @@ async function signatureOf(signer: Signer, request: SignRequest): Promise<Buffer
   const result = await one(signer, request);
   if (!result.ok) throw new Error(`${result.code}: ${result.message}`);
   return result.signature;
+}
+
+/** The same TBS with some of its bytes changed to as many others. */
+function bent(request: SignRequest, fromHex: string, toHex: string): SignRequest {
+  const hex = request.tbs.toString('hex');
+  if (hex.split(fromHex).length !== 2 || fromHex.length !== toHex.length)
+    throw new Error(`${fromHex} is not there once`);
+  return { ...request, tbs: Buffer.from(hex.replace(fromHex, toHex), 'hex') };
 }
 
 describe('leaves', () => {
@@ -181,6 +189,36 @@ describe('leaves', () => {
       'another name in the journal',
       () => ({ ...leafRequest({ issuer: issuer() }), name: '01'.repeat(16) }),
       'not the serial number in the TBS',
+    ],
+    [
+      "another CA's key identifier",
+      () => leafRequest({ issuer: { ...issuer(), keyIdentifierHex: token.entry('device-ca-2').keyIdentifierHex } }),
+      'The authority key identifier is not',
+    ],
+    [
+      'a key usage that signs certificates',
+      () => bent(leafRequest({ issuer: issuer() }), '0302078030', '0302020430'),
+      'would let the certificate sign certificates',
+    ],
+    [
+      'a signature algorithm of another key',
+      () => bent(leafRequest({ issuer: issuer() }), '300a06082a8648ce3d040302', '300a06082a8648ce3d040303'),
+      'The signature algorithm is not',
+    ],
+    [
+      'a compressed-looking public key',
+      () => bent(leafRequest({ issuer: issuer() }), '2a8648ce3d03010703420004', '2a8648ce3d03010703420006'),
+      'not an uncompressed point',
+    ],
+    [
+      'another extended key usage',
+      () => bent(leafRequest({ issuer: issuer() }), '2b06010505070311', '2b06010505070301'),
+      'The extended key usages are not',
+    ],
+    [
+      'an extension no profile has',
+      () => bent(leafRequest({ issuer: issuer() }), '0603551d1f', '0603551d1e'),
+      'an extension that no profile of ours has',
     ],
   ];
   test.each(denied)('refuses %s', async (_what, make, message) => {
@@ -388,12 +426,16 @@ describe('pre-issue', () => {
     expect(await one(worker, { ...next, evidence: predecessor })).toMatchObject({ ok: true });
     expect(await one(worker, next)).toMatchObject({ ok: false, code: 'DENIED' });
 
-    const forged = Buffer.from(predecessor);
-    forged.writeUInt8((forged[80] ?? 0) ^ 1, 80);
+    // All of it right, but signed by somebody else's key.
+    const thief = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+    const forged = assembleCertificate(first.tbs, 'ecdsa-with-SHA256', sign('sha256', first.tbs, thief.privateKey));
+    expect(await one(worker, { ...next, evidence: forged })).toMatchObject({
+      code: 'DENIED',
+      message: "The predecessor's signature is not ours.",
+    });
     const otherKey = { ...leafRequest({ issuer, commonName }), purpose: 'preissue' } as const;
     const otherName = { ...leafRequest({ issuer, publicKey }), purpose: 'preissue' } as const;
     for (const [request, evidence] of [
-      [next, forged],
       [otherKey, predecessor],
       [otherName, predecessor],
       [next, randomBytes(600)],
