@@ -1,0 +1,33 @@
+import type { Housekeeping } from './housekeeping.js';
+
+/** Rows in one statement: short locks, and the next run takes the rest. */
+const ROWS_A_RUN = 20_000;
+/** Longest life of a certificate, 31 days, and the comeback tier: what a partition must be ready for. */
+const MONTHS_AHEAD = 42;
+
+/** Table, and which of its rows are over. A spent nonce outlives its validity by an hour, so that no clock revives it. */
+const OVER: readonly (readonly [table: string, condition: string])[] = [
+  ['nonce_spent', `expires_at < now() - interval '1 hour'`],
+  // Request hashes outlive every retry that a unit may make (rules section 4).
+  ['idempotency', `created_at < now() - interval '30 days'`],
+  ['refusal_count', `minute < now() - interval '90 days'`],
+  ['refusal_budget', `day < current_date - 90`],
+  ['request_rate', `minute < now() - interval '1 hour'`],
+  ['access_token', `expires_at < now() - interval '1 day'`],
+];
+
+export const housekeeping: Housekeeping = {
+  purge: async (tx) => {
+    const removed: Record<string, number> = {};
+    for (const [table, condition] of OVER) {
+      const { rowCount } = await tx.query(
+        `DELETE FROM ${table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM ${table} WHERE ${condition} LIMIT ${ROWS_A_RUN}))`,
+      );
+      if (rowCount > 0) removed[table] = rowCount;
+    }
+    return removed;
+  },
+  ensurePartitions: async (tx) => {
+    await tx.query(`SELECT ensure_partitions(now() - interval '1 month', $1)`, [MONTHS_AHEAD]);
+  },
+};
