@@ -17,14 +17,10 @@ const RSA_EXPONENT_MAX = 1n << 32n;
  * Not covered, said openly: shared primes need the fleet's other moduli, Debian's list needs its 100 MB; units bring EC
  * keys, so both concern vendor chains only.
  *
- * @throws FemtoError KEY_WEAK; KEY_BLOCKED for a key whose private half is published
+ * @throws FemtoError KEY_WEAK
  */
 export function checkKeyPolicy(spki: Spki): void {
-  if (isPublishedKey(spki)) {
-    throw new FemtoError('KEY_BLOCKED', 'The private half of this key is published; generate a key in the unit.', {
-      facts: { spkiHash: spki.spkiHash.toString('hex') },
-    });
-  }
+  if (isPublishedKey(spki)) throw weak('private half of this key is published');
   if (spki.algorithm === 'RSA') checkRsaKey(spki);
 }
 

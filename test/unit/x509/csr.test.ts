@@ -1,4 +1,4 @@
-import { generateKeyPairSync, sign } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { FemtoError } from '../../../src/platform/errors.js';
@@ -22,6 +22,7 @@ import {
 } from '../../../src/x509/der.js';
 import { extension } from '../../../src/x509/extension.js';
 import { OID } from '../../../src/x509/oids.js';
+import { exposedKeys } from '../../../src/x509/private-key-material.js';
 import { algorithmIdentifier } from '../../../src/x509/signature-algorithm.js';
 import { readSpki } from '../../../src/x509/spki.js';
 import { FQDN } from './hierarchy.js';
@@ -218,6 +219,8 @@ describe('private keys sent by mistake are KEY_BLOCKED, wherever they hide', () 
   const sec1 = unit.privateKey.export({ format: 'der', type: 'sec1' });
   const encrypted = unit.privateKey.export({ format: 'der', type: 'pkcs8', cipher: 'aes-256-cbc', passphrase: 'x' });
   const rsaKey = generateKeyPairSync('rsa', { modulusLength: 2_048 }).privateKey;
+  const rsaSpkiDer = createPublicKey(rsaKey).export({ format: 'der', type: 'spki' });
+  const rsaHash = readSpki(rsaSpkiDer, { allowRsa: true }).spkiHash;
   test.each<[string, Buffer | string]>([
     ['PEM PKCS#8', unitKeyPem],
     [
@@ -240,6 +243,34 @@ describe('private keys sent by mistake are KEY_BLOCKED, wherever they hide', () 
     ],
   ])('%s', (_name, upload) => {
     expect(() => readCsr(csrBytesFromText(upload))).toThrow(coded('KEY_BLOCKED'));
+  });
+
+  test.each<[string, Buffer | string, () => Buffer]>([
+    ['PKCS#8 as PEM', unitKeyPem, () => unitSpki.spkiHash],
+    ['SEC1 as DER', sec1, () => unitSpki.spkiHash],
+    ['PKCS#8 in base64', pkcs8.toString('base64'), () => unitSpki.spkiHash],
+    [
+      'PKCS#8 in an attribute',
+      csr({ attributes: [sequence(oid('1.2.3.4'), set(octetString(pkcs8)))] }),
+      () => unitSpki.spkiHash,
+    ],
+    ['RSA PKCS#8', rsaKey.export({ format: 'der', type: 'pkcs8' }), () => rsaHash],
+    ['RSA PKCS#1', rsaKey.export({ format: 'der', type: 'pkcs1' }), () => rsaHash],
+  ])('the exposed key is named for the block list: %s', (_name, upload, hash) => {
+    const facts = { spkiHashes: [hash().toString('hex')] };
+    expect(() => readCsr(csrBytesFromText(upload))).toThrow(expect.objectContaining({ code: 'KEY_BLOCKED', facts }));
+  });
+
+  test('marks of a private key with junk behind them expose nothing and end nothing', () => {
+    for (const hex of [
+      '0201010420',
+      `0201010420${'00'.repeat(32)}`,
+      `0201010430${'ff'.repeat(48)}`,
+      '0201000282ffff',
+      '02010002820001',
+    ]) {
+      expect(exposedKeys(Buffer.from(hex, 'hex'))).toEqual([]);
+    }
   });
 });
 
