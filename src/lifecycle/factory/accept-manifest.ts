@@ -2,8 +2,9 @@ import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
 import type { Actor } from '../model/index.js';
 import type { Batch, NewUnit } from '../registry/index.js';
+import { checkFactoryCredential } from './check-credential.js';
 import type { FactoryDeps } from './factory-deps.js';
-import type { BatchCloseReport } from './factory-office.js';
+import type { BatchCloseReport, FactoryCaller } from './factory-office.js';
 import { newUnits } from './new-units.js';
 import { readManifest } from './read-manifest.js';
 import { takenFaults } from './submit-manifest.js';
@@ -89,11 +90,23 @@ export async function closeBatch(
   });
 }
 
+/** From the factory floor: the batch must be the caller's maker's, and its credential good for it here and now. */
+export async function closeOwnBatch(
+  deps: FactoryDeps,
+  { caller, batchId, address }: { caller: FactoryCaller; batchId: number; address: string },
+): Promise<BatchCloseReport> {
+  const { makerId, actor } = caller;
+  const batch = await deps.makers.batch(deps.transactor.read, { id: batchId });
+  if (batch?.makerId !== makerId) throw noSuchBatch();
+  await checkFactoryCredential(deps, { caller, batchId, address });
+  return closeBatch(deps, { batchId, makerId, actor });
+}
+
 /** @throws FemtoError NOT_FOUND, also for another maker's batch (ADM-4) */
 async function requireBatch(deps: FactoryDeps, tx: Transaction, batchId: number, makerId?: number): Promise<Batch> {
   const batch = await deps.makers.batch(tx, { id: batchId }, 'update');
   if (batch === null || (makerId !== undefined && batch.makerId !== makerId)) {
-    throw new FemtoError('NOT_FOUND', 'There is no such batch; list your batches.');
+    throw noSuchBatch();
   }
   return batch;
 }
@@ -121,6 +134,10 @@ async function enterUnits(
       },
     })),
   );
+}
+
+function noSuchBatch(): FemtoError {
+  return new FemtoError('NOT_FOUND', 'There is no such batch; check its number.');
 }
 
 function wrongState(batch: Batch, expected: Batch['state']): FemtoError {

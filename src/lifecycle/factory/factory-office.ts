@@ -51,6 +51,8 @@ export interface FactoryOffice {
    *   STATE_CONFLICT, ID_MISMATCH, POP_FAIL, KEY_WEAK, KEY_BLOCKED, KEY_IN_USE, DEVICE_*, and those of issuance
    */
   enrol(request: FactoryEnrolRequest): Promise<FactoryEnrolment>;
+  /** As {@link closeBatch}, by a station or token whose credential covers the batch. Another maker's is NOT_FOUND. */
+  closeOwnBatch(request: { caller: FactoryCaller; batchId: number; address: string }): Promise<BatchCloseReport>;
   /** Checks that the caller's credential covers the batch, here and now. Counts what comes from elsewhere. */
   checkCredential(request: { caller: FactoryCaller; batchId: number; address: string }): Promise<FactoryCredential>;
 }

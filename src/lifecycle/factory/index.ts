@@ -12,3 +12,4 @@ export type * from './factory-deps.js';
 export type * from './factory-office.js';
 export { makeFactoryOffice } from './make-factory-office.js';
 export * from './manifest.js';
+export * from './record-refusal.js';

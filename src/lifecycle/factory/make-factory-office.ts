@@ -1,4 +1,4 @@
-import { acceptManifest, closeBatch } from './accept-manifest.js';
+import { acceptManifest, closeBatch, closeOwnBatch } from './accept-manifest.js';
 import { allowRework } from './allow-rework.js';
 import { checkFactoryCredential } from './check-credential.js';
 import { createFactoryCredential, revokeFactoryCredential } from './create-credential.js';
@@ -13,6 +13,7 @@ export function makeFactoryOffice(deps: FactoryDeps): FactoryOffice {
     submitManifest: (submission) => submitManifest(deps, submission),
     acceptManifest: (request) => acceptManifest(deps, request),
     closeBatch: (request) => closeBatch(deps, request),
+    closeOwnBatch: (request) => closeOwnBatch(deps, request),
     allowRework: (request) => allowRework(deps, request),
     createCredential: (request) => createFactoryCredential(deps, request),
     revokeCredential: (request) => revokeFactoryCredential(deps, request),

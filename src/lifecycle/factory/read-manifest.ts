@@ -18,7 +18,7 @@ export interface ReadManifest {
 
 /** The maker's name is a member near the beginning; only its first kilobytes are looked at before the signature. */
 const MAKER_HINT_CHARACTERS = 4_096;
-const MAKER_HINT = /"maker"\s*:\s*"([A-Za-z0-9._-]{1,48})"/;
+const MAKER_HINT = /"maker"\s*:\s*"([^"\\]{1,64})"/;
 
 /**
  * Whose key to try. A hint, nothing more: the verified payload must name the same maker.
@@ -29,7 +29,7 @@ export function makerHint(jws: string): string | null {
   const payload = jws.slice(0, jws.lastIndexOf('.')).split('.', 2)[1];
   if (payload === undefined) return null;
   return (
-    MAKER_HINT.exec(Buffer.from(payload.slice(0, MAKER_HINT_CHARACTERS), 'base64url').toString('latin1'))?.[1] ?? null
+    MAKER_HINT.exec(Buffer.from(payload.slice(0, MAKER_HINT_CHARACTERS), 'base64url').toString('utf8'))?.[1] ?? null
   );
 }
 
@@ -45,8 +45,11 @@ export async function readManifest(
   jws: string,
   maker: { name: string; manifestKeySpki: Buffer; euiPrefixes: readonly string[] },
 ): Promise<ReadManifest> {
-  if (jws.length > MANIFEST_BYTES_MAX) throw badManifest('is larger than 32 MiB', 413);
-  const payload = await verifiedPayload(jws, maker.manifestKeySpki);
+  return readPayload(await verifiedPayload(jws, maker.manifestKeySpki), maker);
+}
+
+/** The half of {@link readManifest} after the signature. */
+export function readPayload(payload: Buffer, maker: { name: string; euiPrefixes: readonly string[] }): ReadManifest {
   const fields = envelope(parseStrictJson(payload, { bytesMax: MANIFEST_BYTES_MAX, depthMax: 4 }));
   if (fields.maker !== maker.name) throw badManifest('names another maker than the one that signed it');
   const { units, faults, faultCount } = checkManifestRows(fields.units, maker.euiPrefixes);
@@ -74,7 +77,9 @@ export function badManifest(fault: string, status = 422): FemtoError {
   });
 }
 
-async function verifiedPayload(jws: string, spkiDer: Buffer): Promise<Buffer> {
+/** @throws FemtoError BAD_REQUEST, the same for every reason */
+export async function verifiedPayload(jws: string, spkiDer: Buffer): Promise<Buffer> {
+  if (jws.length > MANIFEST_BYTES_MAX) throw badManifest('is larger than 32 MiB', 413);
   try {
     // The algorithm is ours to choose: `none` and HMAC with a public key as secret end here.
     const { payload } = await compactVerify(jws, importPublicKey(readSpki(spkiDer)), { algorithms: ['ES256'] });
@@ -87,6 +92,7 @@ async function verifiedPayload(jws: string, spkiDer: Buffer): Promise<Buffer> {
 type Envelope = Omit<Manifest, 'units'> & { readonly units: readonly JsonValue[] };
 
 const MEMBERS = ['maker', 'batch', 'model', 'firmwareSha256', 'createdAt', 'nonce', 'units'] as const;
+const MAKER_NAME = /^.{1,64}$/u;
 const BATCH_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$/;
 const MODEL = /^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$/;
 const SHA256_HEX = /^[0-9a-f]{64}$/;
@@ -103,7 +109,7 @@ function envelope(value: JsonValue): Envelope {
   const createdAt = new Date(textOf(value['createdAt'], 'createdAt', INSTANT));
   if (Number.isNaN(createdAt.getTime())) throw badManifest('has a createdAt that is no instant');
   return {
-    maker: textOf(value['maker'], 'maker', BATCH_NAME),
+    maker: textOf(value['maker'], 'maker', MAKER_NAME),
     batch: textOf(value['batch'], 'batch', BATCH_NAME),
     model: textOf(value['model'], 'model', MODEL),
     firmwareSha256: textOf(value['firmwareSha256'], 'firmwareSha256', SHA256_HEX),

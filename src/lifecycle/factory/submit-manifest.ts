@@ -7,7 +7,7 @@ import { FAULTS_SHOWN_MAX, FaultList } from './check-manifest-rows.js';
 import type { FactoryDeps } from './factory-deps.js';
 import type { Manifest, ManifestReport } from './manifest.js';
 import { newUnits } from './new-units.js';
-import { badManifest, makerHint, notSigned, type ReadManifest, readManifest } from './read-manifest.js';
+import { badManifest, makerHint, notSigned, type ReadManifest, readPayload, verifiedPayload } from './read-manifest.js';
 
 /** A manifest is made for a batch that is being built, not kept in a drawer. */
 const AGE_MAX_MS = 30 * 86_400_000;
@@ -16,14 +16,35 @@ const AHEAD_MAX_MS = 3_600_000;
 const NONCE_KEPT_MS = AGE_MAX_MS + AHEAD_MAX_MS + 86_400_000;
 const CHUNK_ROWS = 5_000;
 
-export async function submitManifest(
-  deps: FactoryDeps,
-  { jws, dryRun, actor }: { jws: string; dryRun: boolean; actor?: Actor },
-): Promise<ManifestReport> {
+interface Submission {
+  readonly jws: string;
+  readonly dryRun: boolean;
+  readonly actor?: Actor;
+}
+
+export async function submitManifest(deps: FactoryDeps, submission: Submission): Promise<ManifestReport> {
+  const { jws } = submission;
   const makerName = makerHint(jws);
   const maker = makerName === null ? null : await deps.makers.maker(deps.transactor.read, { name: makerName });
   if (maker === null) throw notSigned();
-  const read = await readManifest(jws, maker);
+  const payload = await verifiedPayload(jws, maker.manifestKeySpki);
+  try {
+    return await judgeManifest(deps, { maker, payload, ...submission });
+  } catch (thrown) {
+    // From here on the maker has proved itself: the refusal is its own, and is recorded under its name.
+    if (!(thrown instanceof FemtoError)) throw thrown;
+    throw new FemtoError(thrown.code, thrown.message, {
+      facts: { ...thrown.facts, maker: maker.name },
+      cause: thrown,
+    });
+  }
+}
+
+async function judgeManifest(
+  deps: FactoryDeps,
+  { maker, payload, jws, dryRun, actor }: Submission & { maker: Maker; payload: Buffer },
+): Promise<ManifestReport> {
+  const read = readPayload(payload, maker);
   if (maker.state === 'frozen') {
     throw new FemtoError('CREDENTIAL_FROZEN', 'The maker is frozen; ask the operator before sending anything more.');
   }

@@ -5,7 +5,7 @@ import type { Ledger } from '../../platform/ledger/ledger.js';
 import { readSpki } from '../../x509/spki.js';
 import type { Actor } from '../model/index.js';
 import type { Maker, MakerStore } from './maker-store.js';
-import { checkName, IDENTIFIER } from './names.js';
+import { checkName } from './names.js';
 
 export interface MakerDeps {
   readonly transactor: Transactor;
@@ -28,7 +28,7 @@ export async function registerMaker(
   deps: MakerDeps,
   request: { name: string; manifestKeySpki: Buffer; euiPrefixes: readonly string[]; actor: Actor },
 ): Promise<Maker> {
-  const name = checkName(request.name, 'maker name', IDENTIFIER);
+  const name = checkName(request.name, 'maker name');
   const key = readSpki(request.manifestKeySpki);
   if (key.algorithm !== 'P-256') throw new FemtoError('KEY_WEAK', 'Manifests are signed with ES256: give a P-256 key.');
   const euiPrefixes = [...new Set(request.euiPrefixes.map((prefix) => prefix.toLowerCase()))].sort();

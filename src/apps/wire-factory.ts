@@ -1,0 +1,34 @@
+import { bootstrapReader, onceGuard } from '../lifecycle/factory/bootstrap-reader.pg.js';
+import { factoryCredentialStore } from '../lifecycle/factory/credential-store.pg.js';
+import { type FactoryOffice, makeFactoryOffice, makeFactoryRefusals } from '../lifecycle/factory/index.js';
+import type { Issuance } from '../lifecycle/issuance/index.js';
+import { issuerStore } from '../lifecycle/registry/issuer-store.pg.js';
+import { makerStore } from '../lifecycle/registry/maker-store.pg.js';
+import { unitStore } from '../lifecycle/registry/unit-store.pg.js';
+import type { RefusalCounter } from '../platform/refusals.js';
+import { type FactoryRouterDeps, makeFactoryListener } from '../protocol/factory/factory-router.js';
+import type { Core } from './wire-core.js';
+
+export interface FactoryWiring extends Pick<FactoryRouterDeps, 'peerOf' | 'trustedProxies' | 'onInternal'> {
+  readonly issuance: Issuance;
+  readonly refusals: RefusalCounter;
+}
+
+/** The factory room, and its API for paths under `/v1/factory`, as enrol-server wires them. */
+export function wireFactory(
+  core: Core,
+  { issuance, refusals, ...rim }: FactoryWiring,
+): { factory: FactoryOffice; listener: ReturnType<typeof makeFactoryListener> } {
+  const factory = makeFactoryOffice({
+    ...core,
+    units: unitStore,
+    makers: makerStore,
+    installation: issuerStore,
+    credentials: factoryCredentialStore,
+    guard: onceGuard,
+    bootstraps: bootstrapReader,
+    issuance,
+  });
+  const recordRefusal = makeFactoryRefusals({ ...core, counter: refusals });
+  return { factory, listener: makeFactoryListener({ factory, recordRefusal, ...rim }) };
+}
