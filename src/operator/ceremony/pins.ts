@@ -27,8 +27,9 @@ export function tokenPins(options: {
   isOnline: boolean;
   dataDir: string;
   random: RandomBytes;
+  at: Date;
 }): TokenPins {
-  const { file, token, isOnline, dataDir, random } = options;
+  const { file, token, isOnline, dataDir, random, at } = options;
   const shares = file.mode === 'production' ? pinShares(file) : undefined;
   const soPin = shares?.soPin ?? randomPin(random);
   if (shares && !isOnline) return { userPin: shares.userPin, soPin };
@@ -36,6 +37,7 @@ export function tokenPins(options: {
   writeSecretFile(
     isOnline ? onlinePinFile(dataDir) : join(dataDir, 'secrets', 'ceremony', `${token}.pin`),
     `${userPin}\n`,
+    at,
   );
   return { userPin, soPin };
 }

@@ -368,7 +368,14 @@ class Ceremony {
   }
 
   private pins(token: string, isOnline: boolean): TokenPins {
-    return tokenPins({ file: this.file, token, isOnline, dataDir: this.options.dataDir, random: this.deps.random });
+    return tokenPins({
+      file: this.file,
+      token,
+      isOnline,
+      dataDir: this.options.dataDir,
+      random: this.deps.random,
+      at: this.now,
+    });
   }
 
   private onlineKey(label: string): TokenKey {
