@@ -1,10 +1,4 @@
-import { createECDH } from 'node:crypto';
 import { FemtoError } from '../platform/errors.js';
-import { bitString, nullValue, oid, sequence, TAG } from './der.js';
-import { DerReader } from './der-reader.js';
-import type { NamedCurve } from './ec-point.js';
-import { OID } from './oids.js';
-import { readSpki, type Spki, spkiOfPoint } from './spki.js';
 
 /**
  * What every common private key container begins with, inside its outer SEQUENCE. An upload that holds one has exposed
@@ -30,87 +24,14 @@ export function holdsPrivateKey(bytes: Buffer): boolean {
 }
 
 /**
- * Refuses an upload that holds a private key. Facts carry `spkiHashes`, hex: the keys it exposed, for the block list.
- * Encrypted keys cannot be named.
+ * Refuses an upload that holds a private key. `exposedKeys` (exposed-key.ts) names the keys for the block list.
  *
- * @throws FemtoError KEY_BLOCKED; neither message nor facts say anything of the private half
+ * @throws FemtoError KEY_BLOCKED; the message says nothing about the key
  */
 export function refusePrivateKey(bytes: Buffer): void {
   if (!holdsPrivateKey(bytes)) return;
   throw new FemtoError(
     'KEY_BLOCKED',
     'The upload holds a private key, which is now exposed; destroy it, make a new key in the unit, and send only the request.',
-    { facts: { spkiHashes: exposedKeys(bytes).map((spki) => spki.spkiHash.toString('hex')) } },
   );
-}
-
-/**
- * Public halves of the private keys in an upload. The scalar and the modulus are read by hand: OpenSSL's key parsers are
- * what a hostile key would be aimed at.
- */
-export function exposedKeys(upload: Buffer): Spki[] {
-  const found = new Map<string, Spki>();
-  for (const bytes of [upload, ...armouredBodies(upload)]) {
-    for (const spkiDer of [...ecKeysIn(bytes, 'P-256'), ...ecKeysIn(bytes, 'P-384'), ...rsaKeysIn(bytes)]) {
-      try {
-        const spki = readSpki(spkiDer, { allowRsa: true });
-        found.set(spki.spkiHash.toString('hex'), spki);
-      } catch {}
-    }
-  }
-  return [...found.values()];
-}
-
-const KEYS_PER_UPLOAD_MAX = 8;
-const CURVES = {
-  'P-256': { mark: Buffer.from('0201010420', 'hex'), octets: 32, name: 'prime256v1' },
-  'P-384': { mark: Buffer.from('0201010430', 'hex'), octets: 48, name: 'secp384r1' },
-} as const;
-const RSA_VERSION = Buffer.from('0201000282', 'hex');
-
-function ecKeysIn(bytes: Buffer, curve: NamedCurve): Buffer[] {
-  const { mark, octets, name } = CURVES[curve];
-  return positionsOf(mark, bytes).flatMap((at) => {
-    const scalar = bytes.subarray(at + mark.length, at + mark.length + octets);
-    const ecdh = createECDH(name);
-    try {
-      ecdh.setPrivateKey(scalar);
-    } catch {
-      return []; // zero, beyond the order, or cut off: no key
-    }
-    return [spkiOfPoint(curve, ecdh.getPublicKey())];
-  });
-}
-
-function rsaKeysIn(bytes: Buffer): Buffer[] {
-  return positionsOf(RSA_VERSION, bytes).flatMap((at) => {
-    try {
-      const fields = new DerReader(bytes.subarray(at), 'RSA private key');
-      fields.expect(TAG.INTEGER);
-      const modulus = fields.expect(TAG.INTEGER).der;
-      const exponent = fields.expect(TAG.INTEGER).der;
-      return [sequence(sequence(oid(OID.rsaEncryption), nullValue()), bitString(sequence(modulus, exponent)))];
-    } catch {
-      return []; // the mark was there by chance
-    }
-  });
-}
-
-function positionsOf(mark: Buffer, bytes: Buffer): number[] {
-  const positions: number[] = [];
-  for (
-    let at = bytes.indexOf(mark);
-    at >= 0 && positions.length < KEYS_PER_UPLOAD_MAX;
-    at = bytes.indexOf(mark, at + 1)
-  ) {
-    positions.push(at);
-  }
-  return positions;
-}
-
-/** Bodies of PRIVATE KEY blocks, decoded loosely: what matters is what is in them. */
-function armouredBodies(upload: Buffer): Buffer[] {
-  const text = upload.toString('latin1');
-  const blocks = [...text.matchAll(/-----BEGIN [A-Z ]{0,30}PRIVATE KEY-----([^-]*)-----END/g)];
-  return blocks.slice(0, KEYS_PER_UPLOAD_MAX).map(([, body = '']) => Buffer.from(body, 'base64'));
 }
