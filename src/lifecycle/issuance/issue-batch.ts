@@ -10,7 +10,7 @@ import type { ApprovedRequest, IssuanceOutcome } from './issuance.js';
 import { type GateDeps, type IssuingGate, makeIssuingGate } from './issuing-gate.js';
 import { type RecordDeps, recordCertificates, type SignedDraft } from './record-certificates.js';
 import { type IntentOutcome, recordIntents } from './record-intents.js';
-import { makeSignDrafts } from './sign-drafts.js';
+import { makeSignDrafts, type SignedOutcome } from './sign-drafts.js';
 
 export interface IssueBatchDeps extends DraftDeps, GateDeps, RecordDeps, AbandonDeps {
   readonly signer: Signer;
@@ -65,7 +65,7 @@ export function makeIssueBatch(deps: IssueBatchDeps): { issueBatch: IssueBatch; 
         refuse(one.request, result?.error ?? new FemtoError('HSM_UNAVAILABLE', 'The signer gave no answer.'));
         if (result?.broken) await stopIssuing(deps, one);
       }
-      noteToken(gate, intended.length, good.length);
+      noteToken(gate, signed);
 
       // 5. T2: record certificate, slot and ledger entry where attempt and epoch are unchanged.
       const recorded =
@@ -155,9 +155,11 @@ async function stopIssuing(deps: IssueBatchDeps, { issuer, serial }: Draft): Pro
   });
 }
 
-function noteToken(gate: IssuingGate, asked: number, given: number): void {
-  if (asked === 0) return;
-  if (given === 0) gate.tokenFailed();
+/** Only silence counts: a row that the signer refuses says nothing about the token. */
+function noteToken(gate: IssuingGate, signed: readonly SignedOutcome[]): void {
+  if (signed.length === 0) return;
+  const isSilent = signed.every((outcome) => !outcome.ok && outcome.error.code === 'HSM_UNAVAILABLE');
+  if (isSilent) gate.tokenFailed();
   else gate.tokenAnswered();
 }
 
