@@ -72,35 +72,40 @@ function checkRow(
     return null;
   }
   if (Object.keys(value).some((name) => !MEMBERS.has(name))) fault('has an unknown member');
-  const { serialNumber, hardwareId, productClass = '', vendorSpkiSha256 = null } = value;
-  const eui = typeof value['eui'] === 'string' ? value['eui'].toLowerCase() : null;
+  const text = (name: string): string => {
+    const member = value[name];
+    // A member that is there and is no text fails every pattern below.
+    return member === undefined || member === null ? '' : typeof member === 'string' ? member : NOT_TEXT;
+  };
+  const [serialNumber, hardwareId, productClass] = [text('serialNumber'), text('hardwareId'), text('productClass')];
+  const eui = text('eui').toLowerCase();
+  const vendorSpkiSha256 = text('vendorSpkiSha256');
   const good = {
-    serialNumber: matches(serialNumber, SERIAL_NUMBER) && !holdsSubscriberNumber(serialNumber),
-    eui: eui !== null && EUI.test(eui),
-    hardwareId: matches(hardwareId, HARDWARE_ID) && !holdsSubscriberNumber(hardwareId),
-    productClass: matches(productClass, PRODUCT_CLASS) && !holdsSubscriberNumber(productClass),
-    vendorSpkiSha256: vendorSpkiSha256 === null || matches(vendorSpkiSha256, SHA256_HEX),
+    serialNumber: SERIAL_NUMBER.test(serialNumber) && !holdsSubscriberNumber(serialNumber),
+    eui: EUI.test(eui),
+    hardwareId: HARDWARE_ID.test(hardwareId) && !holdsSubscriberNumber(hardwareId),
+    productClass: PRODUCT_CLASS.test(productClass) && !holdsSubscriberNumber(productClass),
+    vendorSpkiSha256: vendorSpkiSha256 === '' || SHA256_HEX.test(vendorSpkiSha256),
   };
   if (!good.serialNumber) fault('serialNumber is not 4 to 32 of A-Z, 0-9 and -, or looks like a subscriber number');
   if (!good.eui) fault('eui is not 12 or 16 hexadecimal digits');
-  else if (isGroupAddress(eui ?? '')) fault('eui is a group address');
-  else if (!euiPrefixes.some((prefix) => eui?.startsWith(prefix))) fault('eui is outside the maker’s ranges');
+  else if (isGroupAddress(eui)) fault('eui is a group address');
+  else if (!euiPrefixes.some((prefix) => eui.startsWith(prefix))) fault('eui is outside the maker’s ranges');
   if (!good.hardwareId) fault('hardwareId is not 1 to 64 letters, digits and ._:-, or looks like a subscriber number');
   if (!good.productClass) fault('productClass is not at most 32 letters, digits and ._-');
   if (!good.vendorSpkiSha256) fault('vendorSpkiSha256 is not 64 lower-case hexadecimal digits');
   if (!Object.values(good).every(Boolean)) return null;
   return {
-    serialNumber: String(serialNumber),
-    eui: eui ?? '',
-    hardwareId: String(hardwareId),
-    productClass: String(productClass),
-    vendorSpkiHash: vendorSpkiSha256 === null ? null : Buffer.from(String(vendorSpkiSha256), 'hex'),
+    serialNumber,
+    eui,
+    hardwareId,
+    productClass,
+    vendorSpkiHash: vendorSpkiSha256 === '' ? null : Buffer.from(vendorSpkiSha256, 'hex'),
   };
 }
 
-function matches(value: JsonValue | undefined, pattern: RegExp): value is string {
-  return typeof value === 'string' && pattern.test(value);
-}
+/** Matches no pattern of a member. */
+const NOT_TEXT = '\n';
 
 /** Lowest bit of the first octet (IEEE 802): such an address names many. */
 function isGroupAddress(eui: string): boolean {

@@ -26,7 +26,9 @@ describe('reading a request', () => {
     await once(server, 'listening');
     port = (server.address() as AddressInfo).port;
   });
-  afterAll(() => server.close());
+  afterAll(() => {
+    server.close();
+  });
 
   const post = (body: string | Buffer, headers: Record<string, string> = {}) =>
     fetch(`http://127.0.0.1:${port}/`, {
