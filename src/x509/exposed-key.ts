@@ -1,17 +1,21 @@
-import { createECDH, createPrivateKey, createPublicKey } from 'node:crypto';
+import { createECDH } from 'node:crypto';
+import { bitString, nullValue, oid, sequence, TAG } from './der.js';
+import { DerReader } from './der-reader.js';
+import { OID } from './oids.js';
 import { readSpki, spkiOfPoint } from './spki.js';
 
 /**
  * SHA-256 of the SubjectPublicKeyInfo of every private key found in an upload: what is blocked for ever (KEY-6). Finds EC
- * P-256 and P-384 keys in PKCS#8 and SEC 1, and RSA keys in whole PKCS#8 or PKCS#1 structures, as DER, PEM or base64.
- * Encrypted containers keep their key to themselves.
+ * P-256 and P-384 keys in PKCS#8 and SEC 1, and RSA keys from 1,024 bits in PKCS#8 and PKCS#1, as DER, PEM or base64.
+ * Encrypted containers keep their key to themselves. Scalar and modulus are read by hand: OpenSSL's private key decoders
+ * are what a hostile key would be aimed at.
  *
  * @param upload  at most what the rim accepts; never logged, never kept
  */
 export function exposedKeys(upload: Buffer): Buffer[] {
   const hashes = new Map<string, Buffer>();
   for (const bytes of [upload, ...decodedRuns(upload)]) {
-    for (const hash of [...ecKeys(bytes), ...rsaKey(bytes)]) hashes.set(hash.toString('hex'), hash);
+    for (const hash of [...ecKeys(bytes), ...rsaKeys(bytes)]) hashes.set(hash.toString('hex'), hash);
   }
   return [...hashes.values()];
 }
@@ -23,8 +27,8 @@ const SCALAR_MARKS = [
   { mark: Buffer.from('0201010420', 'hex'), curve: 'P-256', ecdh: 'prime256v1', bytes: 32 },
   { mark: Buffer.from('0201010430', 'hex'), curve: 'P-384', ecdh: 'secp384r1', bytes: 48 },
 ] as const;
-/** rsaEncryption in a PKCS#8 head; version 0 and a modulus of 1,024 bits and more in a PKCS#1 head. */
-const RSA_HEADS = ['06092a864886f70d010101', '0201000282', '0201000281'].map((hex) => Buffer.from(hex, 'hex'));
+/** RSAPrivateKey version 0 and a modulus of 1,024 bits and more (RFC 8017 appendix A.1.2). */
+const RSA_MARKS = ['0201000282', '0201000281'].map((hex) => Buffer.from(hex, 'hex'));
 const BASE64_RUN = /[A-Za-z0-9+/]{40,}(?:[\r\n]+[A-Za-z0-9+/]+)*={0,2}/g;
 
 function decodedRuns(upload: Buffer): Buffer[] {
@@ -39,17 +43,22 @@ function decodedRuns(upload: Buffer): Buffer[] {
 }
 
 function ecKeys(bytes: Buffer): Buffer[] {
-  const hashes: Buffer[] = [];
-  for (const { mark, curve, ecdh, bytes: scalarBytes } of SCALAR_MARKS) {
-    let at = bytes.indexOf(mark);
-    for (let looked = 0; at >= 0 && looked < KEYS_MAX; looked += 1) {
+  return SCALAR_MARKS.flatMap(({ mark, curve, ecdh, bytes: scalarBytes }) =>
+    positionsOf(mark, bytes).flatMap((at) => {
       const scalar = bytes.subarray(at + mark.length, at + mark.length + scalarBytes);
-      const hash = scalar.length === scalarBytes ? hashOfScalar(curve, ecdh, scalar) : null;
-      if (hash !== null) hashes.push(hash);
-      at = bytes.indexOf(mark, at + 1);
-    }
+      return (scalar.length === scalarBytes ? hashOfScalar(curve, ecdh, scalar) : null) ?? [];
+    }),
+  );
+}
+
+function positionsOf(mark: Buffer, bytes: Buffer): number[] {
+  const positions: number[] = [];
+  let at = bytes.indexOf(mark);
+  while (at >= 0 && positions.length < KEYS_MAX) {
+    positions.push(at);
+    at = bytes.indexOf(mark, at + 1);
   }
-  return hashes;
+  return positions;
 }
 
 function hashOfScalar(curve: 'P-256' | 'P-384', ecdh: string, scalar: Buffer): Buffer | null {
@@ -63,20 +72,18 @@ function hashOfScalar(curve: 'P-256' | 'P-384', ecdh: string, scalar: Buffer): B
   }
 }
 
-function rsaKey(bytes: Buffer): Buffer[] {
-  // Only whole structures: an RSA key has no short mark that tells where it begins. Other key types never reach OpenSSL
-  // here: its EC decoder is what the byte-wise reader protects Node from.
-  const head = bytes.subarray(0, 48);
-  if (bytes[0] !== 0x30 || !RSA_HEADS.some((mark) => head.includes(mark))) return [];
-  for (const type of ['pkcs8', 'pkcs1'] as const) {
+function rsaKeys(bytes: Buffer): Buffer[] {
+  return RSA_MARKS.flatMap((mark) => positionsOf(mark, bytes)).flatMap((at) => {
     try {
-      const key = createPrivateKey({ key: bytes, format: 'der', type });
-      if (key.asymmetricKeyType !== 'rsa') return [];
-      const spkiDer = createPublicKey(key).export({ format: 'der', type: 'spki' });
+      const fields = new DerReader(bytes.subarray(at), 'RSA private key');
+      fields.expect(TAG.INTEGER);
+      const modulus = fields.expect(TAG.INTEGER).der;
+      const exponent = fields.expect(TAG.INTEGER).der;
+      const spkiDer = sequence(sequence(oid(OID.rsaEncryption), nullValue()), bitString(sequence(modulus, exponent)));
       return [readSpki(spkiDer, { allowRsa: true }).spkiHash];
     } catch {
-      // Not this structure; the next one, or none.
+      // The mark stood there by accident, or the key is none we could ever certify.
+      return [];
     }
-  }
-  return [];
+  });
 }
