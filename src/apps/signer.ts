@@ -219,6 +219,9 @@ function places(values: {
   const own = values['signer-config'];
   const port = values['metrics-port'];
   if (own) return { configPath: own, metrics: port ? { host: '127.0.0.1', port: Number(port) } : undefined };
+  if (values.data && port) {
+    return { configPath: signerConfigPath(values.data), metrics: { host: '127.0.0.1', port: Number(port) } };
+  }
   const config = loadConfig({ configFile: values.config, dataDir: values.data });
   const { host, signer } = config.metrics;
   return { configPath: signerConfigPath(config.dataDir), metrics: { host, port: port ? Number(port) : signer } };

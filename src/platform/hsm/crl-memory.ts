@@ -2,7 +2,7 @@
  * The newest CRL signed for each CA, kept by the `ca` class and read by the `ocsp` class, which refuses `good` for a
  * serial on it. File `crl-<issuer>.bin` in the state directory:
  *
- *   "FPCRL1\0\0" │ u64 CRL number │ u64 thisUpdate, ms │ records of 20 bytes: serial magnitudes, left-padded, ascending
+ *   "FPCRL1\0\0" │ u64 CRL number │ u64 thisUpdate, ms │ records of 20 bytes: serial magnitudes, left-padded, as in the CRL
  */
 import { readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
@@ -16,7 +16,7 @@ export const RECORD_BYTES = 20;
 export interface NewestCrl {
   readonly number: bigint;
   readonly thisUpdateMs: number;
-  /** Sorted records of {@link RECORD_BYTES}. */
+  /** Records of {@link RECORD_BYTES}. */
   readonly serials: Buffer;
 }
 
@@ -51,26 +51,38 @@ export class NewestCrlReader {
   }
 }
 
+/** Is the serial on the list? By an index made once a list: sorting a million serials would block the signer for seconds. */
 export function listsSerial(crl: NewestCrl, serial: Buffer): boolean {
   const wanted = padded(serial);
-  let low = 0;
-  let high = crl.serials.length / RECORD_BYTES;
-  while (low < high) {
-    const middle = (low + high) >> 1;
-    const order = crl.serials.compare(wanted, 0, RECORD_BYTES, middle * RECORD_BYTES, (middle + 1) * RECORD_BYTES);
-    if (order === 0) return true;
-    if (order < 0) low = middle + 1;
-    else high = middle;
+  const index = indexOf(crl);
+  for (let slot = slotOf(wanted, 0, index.length); ; slot = (slot + 1) % index.length) {
+    const position = index[slot] ?? 0;
+    if (position === 0) return false;
+    const start = (position - 1) * RECORD_BYTES;
+    if (crl.serials.compare(wanted, 0, RECORD_BYTES, start, start + RECORD_BYTES) === 0) return true;
   }
-  return false;
 }
 
-/** Sorted records from serials in the order of a CRL. Those of one CRL mostly come sorted already. */
-export function sortedRecords(serials: readonly Buffer[]): Buffer {
-  const records = serials.map(padded);
-  const isSorted = records.every((record, index) => index === 0 || (records[index - 1]?.compare(record) ?? 0) <= 0);
-  if (!isSorted) records.sort(Buffer.compare);
-  return Buffer.concat(records);
+const indexes = new WeakMap<NewestCrl, Uint32Array>();
+
+/** Open addressing, at most half full: record number + 1, 0 = free. */
+function indexOf(crl: NewestCrl): Uint32Array {
+  const known = indexes.get(crl);
+  if (known) return known;
+  const count = crl.serials.length / RECORD_BYTES;
+  const index = new Uint32Array(2 * count + 1);
+  for (let record = 0; record < count; record += 1) {
+    let slot = slotOf(crl.serials, record * RECORD_BYTES, index.length);
+    while (index[slot] !== 0) slot = (slot + 1) % index.length;
+    index[slot] = record + 1;
+  }
+  indexes.set(crl, index);
+  return index;
+}
+
+/** The end of a serial of ours is random, drawn by us: nobody can choose it to make long chains. */
+function slotOf(bytes: Buffer, start: number, slots: number): number {
+  return bytes.readUInt32BE(start + RECORD_BYTES - 4) % slots;
 }
 
 function padded(serial: Buffer): Buffer {

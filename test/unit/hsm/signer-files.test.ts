@@ -7,7 +7,7 @@ import { stringify } from 'yaml';
 import { checkPeople, readCeremonyFile } from '../../../src/operator/ceremony/ceremony-file.js';
 import { signerYaml } from '../../../src/operator/ceremony/signer-file.js';
 import { checkKeyAttributes } from '../../../src/platform/hsm/check-key-attributes.js';
-import { listsSerial, NewestCrlReader, sortedRecords, writeNewestCrl } from '../../../src/platform/hsm/crl-memory.js';
+import { listsSerial, NewestCrlReader, writeNewestCrl } from '../../../src/platform/hsm/crl-memory.js';
 import { Journal, journalFiles, readJournal } from '../../../src/platform/hsm/journal.js';
 import { RateCap } from '../../../src/platform/hsm/rate-cap.js';
 import { readSignerConfig } from '../../../src/platform/hsm/signer-config.js';
@@ -88,12 +88,21 @@ describe('ceremony file', () => {
   });
 });
 
+/** Serials left-padded to the 20 bytes of a record. */
+function recordsOf(serials: readonly Buffer[]): Buffer {
+  return Buffer.concat(serials.map((serial) => Buffer.concat([Buffer.alloc(20 - serial.length), serial])));
+}
+
 describe('newest CRL in memory', () => {
   test('finds each of many serials and none that is not there, and sees a newer file', () => {
     const serials = Array.from({ length: 500 }, (_none, index) => randomBytes(index % 2 === 0 ? 16 : 9).fill(1, 0, 1));
     const reader = new NewestCrlReader(dir);
     expect(reader.newest('ca')).toBeUndefined();
-    writeNewestCrl(dir, 'ca', { number: 7n, thisUpdateMs: 1_700_000_000_000, serials: sortedRecords(serials) });
+    writeNewestCrl(dir, 'ca', {
+      number: 7n,
+      thisUpdateMs: 1_700_000_000_000,
+      serials: recordsOf(serials),
+    });
     const crl = reader.newest('ca');
     expect(crl).toMatchObject({ number: 7n, thisUpdateMs: 1_700_000_000_000 });
     if (!crl) return;
