@@ -23,7 +23,8 @@ const DATABASE_CONNECTIONS_MAX = 16;
 const HEALTH_EVERY_MS = 10_000;
 const LAG_MS_MAX = 5_000;
 
-await runApp('status-server', async (app) => {
+// Not awaited: the constants below must exist before it starts.
+void runApp('status-server', async (app) => {
   const { config, paths, log } = app;
   const { transactor } = app.database({ connectionsMax: DATABASE_CONNECTIONS_MAX });
   const core = wireCore(transactor);

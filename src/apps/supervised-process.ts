@@ -131,11 +131,15 @@ export class SupervisedProcess {
 export function parseLine(line: string): { level: number; msg: string; name: string } | undefined {
   if (!line.startsWith('{')) return undefined;
   try {
-    const entry = JSON.parse(line) as { level?: unknown; msg?: unknown; name?: unknown };
+    const entry = JSON.parse(line) as { level?: unknown; msg?: unknown; name?: unknown; err?: { message?: unknown } };
+    if (typeof entry.level !== 'number') return undefined;
     const text = (value: unknown): string => (typeof value === 'string' ? value : '');
-    return typeof entry.level === 'number'
-      ? { level: entry.level, msg: text(entry.msg), name: text(entry.name) }
-      : undefined;
+    const cause = text(entry.err?.message);
+    return {
+      level: entry.level,
+      msg: cause ? `${text(entry.msg)}: ${cause}` : text(entry.msg),
+      name: text(entry.name),
+    };
   } catch {
     return undefined; // a line of another program that happens to start with a brace
   }
