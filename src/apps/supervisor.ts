@@ -19,7 +19,6 @@ import { checkPorts } from './check-ports.js';
 import { say, step } from './console-output.js';
 import { ensureServices, firstRun } from './first-run.js';
 import type { InstallationContext } from './installation-context.js';
-import { runStory } from './story.js';
 import { keepPostgresRunning, type SupervisedPostgres } from './supervised-postgres.js';
 import { parseLine, SupervisedProcess } from './supervised-process.js';
 import { parseSupervisorArguments, type SupervisorArguments, USAGE } from './supervisor-arguments.js';
@@ -201,6 +200,8 @@ async function tellStory(context: InstallationContext, args: SupervisorArguments
     shown.add(act);
     say(actLine(act));
   };
+  // Only here: an installation that serves has no use for the story's code.
+  const { runStory } = await import('./story/story.js');
   const acts = await runStory({ ...context, report });
   for (const act of acts) if (!shown.has(act)) report(act);
   const good = acts.filter(({ ok }) => ok).length;

@@ -87,6 +87,16 @@ export function addUnitCommands(program: Command): void {
     'unit window SHB-24-00817 --from 2026-11-25T00:00:00Z --until 2026-11-25T06:00:00Z',
     'unit window SHB-24-00817 --from 2026-11-25T00:00Z --until 2026-11-26T00:00Z',
   );
+  withExamples(
+    unit
+      .command('profile <serial> <profile>')
+      .description('chooses life and way of renewal from the next certificate on')
+      .action((serial: string, profile: string, _options, command: Command) =>
+        callAndPrint(command, { method: 'POST', path: `${path(serial)}/profile`, body: { profile } }),
+      ),
+    'unit profile SHB-24-00817 operational-24h',
+    'unit profile SHB-24-00817 operational-30d --dry-run',
+  );
   addGrants(program);
   addCertificates(program);
 }

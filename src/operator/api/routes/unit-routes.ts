@@ -176,6 +176,20 @@ export function unitRoutes(deps: OperatorDeps): Route[] {
     }),
     route({
       method: 'POST',
+      path: '/units/:serialNumber/profile',
+      summary: 'Chooses life and way of renewal from the next certificate on',
+      roles: OPERATORS,
+      body: z.strictObject({ profile: z.string().regex(/^[a-z0-9-]{3,64}$/) }),
+      handler: async ({ params, body, actor }) => {
+        const unit = await unitOf(deps, db.read, params['serialNumber']);
+        await db.run((tx) =>
+          registry.setProfile(tx, { unitId: unit.id, profile: body.profile, actor, at: clock.now() }),
+        );
+        return { unit: unit.serialNumber, profile: body.profile };
+      },
+    }),
+    route({
+      method: 'POST',
       path: '/units/:serialNumber/window',
       summary: 'Moves the renewal window that the unit is advised; at most to 90 % of the certificate’s life',
       roles: OPERATORS,
