@@ -15,6 +15,7 @@ import { dnsNameOf } from './server-names.js';
 import { sharedKeyFile } from './shared-key-file.js';
 import { certificateDer, wireCore } from './wire-core.js';
 import { wireEnrol } from './wire-enrol.js';
+import { wireFactory } from './wire-factory.js';
 import { wireIssuance } from './wire-issuance.js';
 
 const IDENTITY_WAIT_MS = 60_000;
@@ -63,12 +64,15 @@ await runApp('enrol-server', async (app) => {
     });
   });
   const peerOf = watchHandshakes(server, () => core.clock.now());
-  const device = rooms.deviceRouter({
+  const rim = {
     peerOf,
     trustedProxies: config.trustedProxies,
-    onInternal: (err, traceId) => log.error({ err, traceId }, 'request failed'),
-  });
-  handle = device;
+    onInternal: (err: unknown, traceId: string) => log.error({ err, traceId }, 'request failed'),
+  };
+  const device = rooms.deviceRouter(rim);
+  const factory = wireFactory(core, { ...rim, issuance, refusals: rooms.refusals }).listener;
+  handle = async (request, response) =>
+    request.url?.startsWith('/v1/factory/') ? factory(request, response) : device(request, response);
   identity.onRenewed(() => renewTlsIdentity(server, identity.current()));
   const { host, port } = config.listen.enrol;
   const listening = await listen(server, { host, port }, 'listen.enrol.port');
