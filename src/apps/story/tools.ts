@@ -45,7 +45,7 @@ export async function femtopki(
   args: readonly string[],
   person: 'operator' | 'approver' = 'operator',
 ): Promise<Record<string, unknown>> {
-  const program = fileURLToPath(new URL('../femtopki.js', import.meta.url));
+  const program = fileURLToPath(new URL('../../../bin/femtopki.mjs', import.meta.url));
   const globals = ['--data', place.dataDir, '--server', place.operatorUrl, '--as', person, '-o', 'json'];
   const said = await run(process.execPath, [program, ...args, ...globals], { cwd: place.cwd });
   if (said.code !== 0) throw new Error(`femtopki ${args.slice(0, 2).join(' ')}: ${said.stderr.trim()}`);
