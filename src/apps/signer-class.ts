@@ -19,6 +19,7 @@ import { RateCap } from '../platform/hsm/rate-cap.js';
 import { readSignerConfig, type SignerConfig } from '../platform/hsm/signer-config.js';
 import { listenForRoles } from '../platform/hsm/signer-sockets.js';
 import { SigningDesk } from '../platform/hsm/signing-desk.js';
+import { TokenFault } from '../platform/hsm/token.js';
 import { openPkcs11Token } from '../platform/hsm/token.pkcs11.js';
 import { type LoginOutcome, TokenKeeper } from '../platform/hsm/token-keeper.js';
 import { systemClock } from '../platform/system-clock.js';
@@ -80,7 +81,10 @@ export async function runSignerClass(keyClass: KeyClass, configPath: string): Pr
       log.fatal({ err: failure }, 'the journal or state could not be made durable; ending without another signature');
       setTimeout(() => process.exit(EXIT_DISK_FAILURE), 100);
     },
-    onUnexpected: (failure) => log.error({ err: failure }, 'a request failed inside the signer'),
+    onUnexpected: (failure) => {
+      if (failure instanceof TokenFault) log.warn({ fault: failure.message }, 'the token did not sign');
+      else log.error({ err: failure }, 'a request failed inside the signer');
+    },
   });
   const sockets = await listenForRoles({
     runDir: config.runDir,

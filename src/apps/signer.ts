@@ -25,6 +25,8 @@ import { EXIT_KEY_REFUSED, runSignerClass } from './signer-class.js';
 const PING_EVERY_MS = 1_000;
 /** A token call that takes longer has hung: the deadline of one signature. */
 const HANG_MS = 5_000;
+/** Finding and logging in to a device over a network takes longer than a signature. */
+const OPEN_MS = 30_000;
 /** Loading the sources and the module comes before the first answer to a ping. */
 const START_MS = 15_000;
 const STOP_MS = 5_000;
@@ -168,7 +170,7 @@ class SignerParent {
     for (const one of this.classes) {
       const { child } = one;
       if (!child?.connected) continue;
-      if (now - one.heardMs > HANG_MS) {
+      if (now - one.heardMs > (this.loggingIn === one ? OPEN_MS : HANG_MS)) {
         this.log.error({ keyClass: one.keyClass, pid: child.pid }, 'the token does not answer; replacing its process');
         one.state = 'hung';
         child.kill('SIGKILL');

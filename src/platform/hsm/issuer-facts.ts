@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import { type Certificate, pemBlocks, readCertificate } from '../../x509/certificate.js';
 import { implicitTag, sequence } from '../../x509/der.js';
 import { algorithmIdentifier } from '../../x509/signature-algorithm.js';
 import { readSpki, type Spki } from '../../x509/spki.js';
@@ -28,27 +29,42 @@ export interface OcspIssuerHashes {
 }
 
 export function keyFacts(entry: HierarchyEntry, key: TokenKey): KeyFacts {
+  const certificate = certificateOf(entry);
   // Whoever edits hierarchy.json must not be able to make one CA's key sign in another's name.
-  if (key.spki.toString('hex') !== entry.spkiHex) {
+  if (!certificate.spki.spkiDer.equals(key.spki) || key.spki.toString('hex') !== entry.spkiHex) {
     throw new KeyRefusal(
       key.label,
       'the token holds another public key than its certificate; restore ca/hierarchy.json',
     );
   }
-  const spki = readSpki(key.spki);
-  const keyIdentifier = Buffer.from(entry.keyIdentifierHex, 'hex');
+  const keyIdentifier = certificate.ski ?? Buffer.alloc(0);
   const hash = key.curve === 'P-256' ? 'sha256' : 'sha384';
   return {
     label: entry.label,
     kind: entry.kind,
-    spki,
-    subjectDer: Buffer.from(entry.subjectDerHex, 'hex'),
+    spki: certificate.spki,
+    subjectDer: certificate.subjectDer,
     keyIdentifier,
     authorityKeyDer: sequence(implicitTag(0, keyIdentifier)),
-    notAfterMs: Date.parse(entry.notAfter),
+    notAfterMs: certificate.notAfter.getTime(),
     algorithmDer: algorithmIdentifier(hash === 'sha256' ? 'ecdsa-with-SHA256' : 'ecdsa-with-SHA384'),
     hash,
   };
+}
+
+/** The certificate itself is believed, not the copies of its fields beside it, and the two must agree. */
+function certificateOf(entry: HierarchyEntry): Certificate {
+  const [block] = pemBlocks(entry.certificatePem);
+  if (!block) throw new KeyRefusal(entry.keyLabel, 'ca/hierarchy.json holds no certificate for it; restore the file');
+  const certificate = readCertificate(block.der);
+  const agree =
+    certificate.fingerprint === entry.certificateSha256 &&
+    certificate.subjectDer.toString('hex') === entry.subjectDerHex &&
+    certificate.ski?.toString('hex') === entry.keyIdentifierHex;
+  if (!agree) {
+    throw new KeyRefusal(entry.keyLabel, 'ca/hierarchy.json disagrees with the certificate in it; restore the file');
+  }
+  return certificate;
 }
 
 export function ocspIssuerHashes(entry: HierarchyEntry): OcspIssuerHashes {

@@ -1,6 +1,7 @@
 /**
  * The signer's journal: what is about to be signed, on disk before the token is asked. A signature without its line is
- * impossible; a line without a signature is harmless, and the ledger explains it.
+ * impossible; a line without a signature is harmless, and the ledger explains it. Only the check at each opening, that a
+ * key's two halves belong together, is not here: its text says what it is, and its signature never leaves the process.
  *
  * One line an item, fields separated by one space, ended by LF:
  *

@@ -2,7 +2,7 @@
  * The signer's assembly line: queue → judge → journal (one fdatasync a batch) → token → answer. While the token works on
  * one batch, the next is judged and journalled.
  */
-import { createHash, verify } from 'node:crypto';
+import { hash, verify } from 'node:crypto';
 import { rawToDer } from '../../x509/ecdsa.js';
 import { importPublicKey } from '../../x509/spki.js';
 import type { SignerRole, SignPurpose, SignRequest, SignResult } from '../signer.js';
@@ -57,6 +57,7 @@ export interface DeskDeps {
   readonly onHeadSigned: (head: LastHead) => void;
   /** The journal or a state file could not be written: the process ends and nothing more is signed. */
   readonly onDiskFailure: (failure: unknown) => void;
+  /** A TokenFault is the device's; anything else is a bug of ours. */
   readonly onUnexpected: (failure: unknown) => void;
 }
 
@@ -162,7 +163,11 @@ export class SigningDesk {
   private async signAll(batch: readonly Accepted[]): Promise<void> {
     let sliceStartMs = this.deps.nowMs();
     for (const item of batch) {
-      await this.signOne(item);
+      const { key, request, tbsSha256 } = item;
+      const digest = key.hash === 'sha256' ? tbsSha256 : hash(key.hash, request.tbs, 'buffer');
+      const raw = this.deps.keeper.trySign(key.label, digest);
+      if (Buffer.isBuffer(raw)) this.finish(item, raw);
+      else await this.signAgain(item, digest, raw);
       if (this.deps.nowMs() - sliceStartMs > SLICE_MS) {
         await new Promise((resolve) => setImmediate(resolve));
         sliceStartMs = this.deps.nowMs();
@@ -170,12 +175,17 @@ export class SigningDesk {
     }
   }
 
-  private async signOne(item: Accepted): Promise<void> {
-    const { key, request } = item;
-    const digest = key.hash === 'sha256' ? item.tbsSha256 : createHash(key.hash).update(request.tbs).digest();
+  private async signAgain(item: Accepted, digest: Buffer, fault: TokenFault): Promise<void> {
     try {
-      let raw = this.deps.keeper.trySign(key.label, digest);
-      if (!Buffer.isBuffer(raw)) raw = await this.deps.keeper.signAgain(key.label, digest, raw);
+      this.finish(item, await this.deps.keeper.signAgain(item.key.label, digest, fault));
+    } catch (failure) {
+      this.fail(item, failure);
+    }
+  }
+
+  private finish(item: Accepted, raw: Buffer): void {
+    const { key, request } = item;
+    try {
       const signature = rawToDer(raw);
       this.signed.set(key.label, (this.signed.get(key.label) ?? 0) + 1);
       if (SELF_CHECKED.has(request.purpose) && !verify(key.hash, request.tbs, importPublicKey(key.spki), signature)) {
@@ -184,9 +194,13 @@ export class SigningDesk {
       this.remember(item);
       item.answer({ ok: true, signature });
     } catch (failure) {
-      if (!(failure instanceof TokenFault)) this.deps.onUnexpected(failure);
-      this.refuse(item, unavailable('The token did not sign; try again.'));
+      this.fail(item, failure);
     }
+  }
+
+  private fail(item: Accepted, failure: unknown): void {
+    this.deps.onUnexpected(failure);
+    this.refuse(item, unavailable('The token did not sign; try again.'));
   }
 
   /** Before the signature leaves: once a CRL is out, no `good` may contradict it; once a head is out, none may fork it. */
@@ -222,7 +236,7 @@ export class SigningDesk {
 function accept(item: Waiting, { key, consequence }: Verdict & { ok: true }): Accepted {
   const { request, role, answer, arrivedMs } = item;
   // Named one by one: a spread of three objects costs as much as the hash.
-  const tbsSha256 = createHash('sha256').update(request.tbs).digest();
+  const tbsSha256 = hash('sha256', request.tbs, 'buffer');
   return { request, role, answer, arrivedMs, key, consequence, tbsSha256 };
 }
 
