@@ -40,6 +40,8 @@ export interface OcspResponder {
   readonly cache: ReplyCache;
 }
 
+const CONTENT_TYPE = 'application/ocsp-response';
+
 const MALFORMED = errorReply(1);
 const INTERNAL = errorReply(2);
 const TRY_LATER = errorReply(3);
@@ -258,8 +260,6 @@ function answerOf(certId: CertId, verdict: Verdict | undefined): OcspAnswer | un
       return undefined;
   }
 }
-
-const CONTENT_TYPE = 'application/ocsp-response';
 
 /**
  * max-age 5 s whatever nextUpdate says, and no Expires: an HTTP/1.0 cache would keep a `good` for its whole hour, and a
