@@ -183,6 +183,11 @@ describe('manifests', () => {
         actor,
       });
       await expect(submit(await signManifest(payload(), otherKey))).rejects.toMatchObject(notSigned);
+      const { units: _, ...rest } = manifestOf();
+      const hidden = JSON.stringify({ units: [{ ...manifestRow(41), maker: 'other' }], ...rest });
+      await expect(submit(await signManifest(hidden, otherKey))).rejects.toMatchObject({
+        facts: { errors: ['manifest: names another maker than the one that signed it'] },
+      });
       const twice = payload().replace('{', '{"maker":"other",');
       await expect(submit(await signManifest(twice, otherKey))).rejects.toMatchObject({ code: 'BAD_REQUEST' });
     });

@@ -108,12 +108,11 @@ describe('registry', () => {
   describe('lines', () => {
     const lineAt = (address: string, when = new Date()) => world.registry.lineAt(world.transactor.read, address, when);
     beforeAll(async () => {
-      await world.office.registerLine({
-        name: 'wide',
-        prefixes: [{ prefix: '198.51.100.0/24', authoritative: false }],
-        actor,
-      });
       await world.office.registerLine({ name: 'home', region: 'Seoul', prefixes: [{ prefix: '198.51.100.7' }], actor });
+      // The wider one is the newer one: length decides, not age.
+      const validFrom = new Date(Date.now() + 1);
+      const prefixes = [{ prefix: '198.51.100.0/24', authoritative: false, validFrom }];
+      await world.office.registerLine({ name: 'wide', prefixes, actor });
       await world.office.registerLine({ name: 'six', prefixes: [{ prefix: '2001:db8:7::/48' }], actor });
     });
 
