@@ -23,6 +23,13 @@ export async function checkFactoryCredential(
   const credential = await chooseCredential(deps, caller, batchId);
   const now = deps.clock.now();
   if (credential.state === 'frozen') throw frozen();
+  const maker = await deps.makers.maker(deps.transactor.read, { id: credential.makerId });
+  if (maker?.state !== 'active') {
+    throw new FemtoError(
+      'CREDENTIAL_FROZEN',
+      'The maker is frozen, and its credentials with it; talk to the operator.',
+    );
+  }
   if (credential.state === 'revoked')
     throw scope('CREDENTIAL_EXPIRED', 'state', 'The credential was ended; ask for a new one.');
   if (now < credential.notBefore || now >= credential.expiresAt) {

@@ -1,6 +1,6 @@
 import type { Clock } from '../../platform/clock.js';
 import type { Transactor } from '../../platform/db/transaction.js';
-import type { FemtoError } from '../../platform/errors.js';
+import type { ErrorCode, FemtoError } from '../../platform/errors.js';
 import type { Ledger } from '../../platform/ledger/ledger.js';
 import { MinuteBudget } from '../../platform/minute-budget.js';
 import type { RefusalCounter } from '../../platform/refusals.js';
@@ -20,6 +20,8 @@ export interface FactoryRefusal {
 /** Entries a caller and minute. A station that loops must not fill the record; the rest of its refusals are counted. */
 const ENTRIES_A_MINUTE = 60;
 const FAULTS_RECORDED_MAX = 10;
+/** The caller is asked to come again; an outage must not be told as thousands of refusals. */
+const NOT_A_REFUSAL: ReadonlySet<ErrorCode> = new Set(['RETRY_LATER', 'HSM_UNAVAILABLE', 'INTERNAL']);
 
 /**
  * Every refusal is on record with its exact code before it is answered: an entry of its own where the caller had proved
@@ -35,7 +37,7 @@ export function makeFactoryRefusals(deps: {
   return async ({ actor, operation, serialNumber, error, address, traceId }) => {
     const at = deps.clock.now();
     const { code } = error;
-    if (actor === null || !budget.take(actor, at)) {
+    if (actor === null || NOT_A_REFUSAL.has(code) || !budget.take(actor, at)) {
       deps.counter.count({ address, code, at, sample: `factory ${operation}` });
       return;
     }

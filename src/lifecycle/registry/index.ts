@@ -14,7 +14,7 @@ export { makeRegistry } from './make-registry.js';
 export type * from './maker-store.js';
 export * from './names.js';
 export type * from './place-store.js';
-export { type MakerDeps, registerMaker } from './register-maker.js';
+export { type MakerDeps, registerMaker, setMakerState } from './register-maker.js';
 export { assignPrefix, type NewPrefix, type PlaceDeps, registerCell, registerLine } from './register-place.js';
 export type * from './registry.js';
 export { makeRegistryOffice, type RegistryOffice } from './registry-office.js';

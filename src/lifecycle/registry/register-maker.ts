@@ -60,6 +60,34 @@ export async function registerMaker(
   });
 }
 
+/**
+ * Frozen: nothing of this maker is taken, neither manifests nor enrolments, until it is active again. Its units in the
+ * field are not touched.
+ *
+ * @throws FemtoError NOT_FOUND
+ */
+export async function setMakerState(
+  deps: MakerDeps,
+  { name, state, actor, reason }: { name: string; state: Maker['state']; actor: Actor; reason: string },
+): Promise<Maker> {
+  const at = deps.clock.now();
+  return deps.transactor.run(async (tx) => {
+    const maker = await deps.makers.maker(tx, { name });
+    if (maker === null) throw new FemtoError('NOT_FOUND', 'There is no such maker; list the makers first.');
+    if (maker.state === state) return maker;
+    await deps.makers.setMakerState(tx, maker.id, state);
+    await deps.ledger.append(tx, [
+      {
+        kind: 'maker.state-changed',
+        subject: `maker:${name}`,
+        at,
+        body: { makerId: maker.id, from: maker.state, to: state, actor, reason: reason.slice(0, 500) },
+      },
+    ]);
+    return { ...maker, state };
+  });
+}
+
 function overlaps(a: string, b: string): boolean {
   return a.startsWith(b) || b.startsWith(a);
 }

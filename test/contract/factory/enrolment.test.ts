@@ -234,6 +234,20 @@ describe('factory enrolment', () => {
       await expect(enrol(0)).rejects.toMatchObject({ code: 'CREDENTIAL_EXPIRED', facts: { limit: 'state' } });
     });
 
+    test('frozen maker: neither enrolment nor manifest, until it is active again', async () => {
+      await credential();
+      const set = (state: 'frozen' | 'active') =>
+        world.office.setMakerState({ name: MAKER, state, actor, reason: 'audit' });
+      await set('frozen');
+      await expect(enrol(0)).rejects.toMatchObject({ code: 'CREDENTIAL_FROZEN' });
+      const jws = await world.signManifest({ units: [manifestRow(counter * 10 + 7, `E${counter}`)] });
+      await expect(world.factory.submitManifest({ jws, dryRun: true })).rejects.toMatchObject({
+        code: 'CREDENTIAL_FROZEN',
+      });
+      await set('active');
+      expect((await enrol(0)).repeated).toBe(false);
+    });
+
     test('closed batch', async () => {
       await credential();
       await enrol(0);

@@ -315,6 +315,7 @@ describe('factory API over TLS, driven by curl', () => {
     world.breakSigner(false);
     expect(answer).toMatchObject({ status: 503, json: { code: 'HSM_UNAVAILABLE' } });
     expect(answer.headers.toLowerCase()).toMatch(/retry-after: \d+/);
+    expect((await refusalsOf('machine:station-api')).at(-1)).not.toMatchObject({ code: 'HSM_UNAVAILABLE' });
   });
 
   test('the station closes its batch and gets the count', async () => {
