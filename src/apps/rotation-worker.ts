@@ -26,7 +26,8 @@ await runApp('rotation-worker', async ({ config, paths, log, probes, database })
     paths,
     log,
     probes,
-    preissueAllowed: false,
+    // Pre-issue waits for attested keys (KEY-7); until then a demo may show it, and says so.
+    preissueAllowed: config.mode === 'demo',
   });
   return {
     close: async (graceMs) => {

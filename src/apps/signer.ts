@@ -6,210 +6,17 @@
  *   node dist/apps/signer.js [--config femtopki.yaml] [--data DIR]   probes on metrics.signer of the configuration
  *   node dist/apps/signer.js --signer-config FILE                    on a signer's own host; [--metrics-port N]
  */
-import { type ChildProcess, fork } from 'node:child_process';
-import { createServer } from 'node:http';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
 import { loadConfig } from '../platform/config/config.js';
 import { asFemtoError } from '../platform/errors.js';
-import type { ChildMessage, ParentMessage } from '../platform/hsm/child-messages.js';
-import { KEY_CLASSES, type KeyClass } from '../platform/hsm/key-class.js';
+import { KEY_CLASSES } from '../platform/hsm/key-class.js';
 import { readSignerConfig, signerConfigPath } from '../platform/hsm/signer-config.js';
-import type { DeskCounts } from '../platform/hsm/signing-desk.js';
 import { holdSingleInstance } from '../platform/hsm/single-instance.js';
 import { prepareSocketsDir } from '../platform/hsm/socket-path.js';
-import { retryDelayMs } from '../platform/hsm/token-fault.js';
-import { EXIT_KEY_REFUSED, runSignerClass } from './signer-class.js';
-
-const PING_EVERY_MS = 1_000;
-/** A token call that takes longer has hung: the deadline of one signature. */
-const HANG_MS = 5_000;
-/** Finding and logging in to a device over a network takes longer than a signature. */
-const OPEN_MS = 30_000;
-/** Loading the sources and the module comes before the first answer to a ping. */
-const START_MS = 15_000;
-const STOP_MS = 5_000;
-
-interface ClassProcess {
-  readonly keyClass: KeyClass;
-  child: ChildProcess | undefined;
-  state: string;
-  heardMs: number;
-  restarts: number;
-  counts: DeskCounts;
-  journalled: number;
-}
-
-class SignerParent {
-  private readonly classes: ClassProcess[];
-  private readonly loginQueue: ClassProcess[] = [];
-  private loggingIn: ClassProcess | undefined;
-  private stopping = false;
-  private timer: NodeJS.Timeout | undefined;
-
-  constructor(
-    private readonly configPath: string,
-    private readonly log: pino.Logger,
-  ) {
-    this.classes = KEY_CLASSES.map((keyClass) => ({
-      keyClass,
-      child: undefined,
-      state: 'starting',
-      heardMs: 0,
-      restarts: 0,
-      counts: { signed: {}, refused: {}, queued: 0 },
-      journalled: 0,
-    }));
-  }
-
-  start(): void {
-    for (const one of this.classes) this.spawn(one);
-    this.timer = setInterval(() => this.watch(), PING_EVERY_MS);
-  }
-
-  async stop(exitCode: number): Promise<never> {
-    this.stopping = true;
-    clearInterval(this.timer);
-    const ends = this.classes.map(
-      ({ child }) =>
-        new Promise<void>((resolve) => {
-          if (!child || child.exitCode !== null || child.signalCode !== null) return resolve();
-          child.once('exit', () => resolve());
-          if (child.connected) send(child, { kind: 'stop' });
-          setTimeout(() => child.kill('SIGKILL'), STOP_MS).unref();
-        }),
-    );
-    await Promise.all(ends);
-    process.exit(exitCode);
-  }
-
-  get isReady(): boolean {
-    return this.classes.every(({ state }) => state === 'ready');
-  }
-
-  metrics(): string {
-    const lines = ['# TYPE femtopki_signer_ready gauge', '# TYPE femtopki_signer_signatures_total counter'];
-    for (const { keyClass, state, counts, restarts, journalled } of this.classes) {
-      lines.push(`femtopki_signer_ready{class="${keyClass}"} ${state === 'ready' ? 1 : 0}`);
-      lines.push(`femtopki_signer_restarts_total{class="${keyClass}"} ${restarts}`);
-      lines.push(`femtopki_signer_journal_seq{class="${keyClass}"} ${journalled}`);
-      lines.push(`femtopki_signer_queued{class="${keyClass}"} ${counts.queued}`);
-      for (const [key, count] of Object.entries(counts.signed)) {
-        lines.push(`femtopki_signer_signatures_total{class="${keyClass}",key="${key}"} ${count}`);
-      }
-      for (const [code, count] of Object.entries(counts.refused)) {
-        lines.push(`femtopki_signer_refusals_total{class="${keyClass}",code="${code}"} ${count}`);
-      }
-    }
-    return `${lines.join('\n')}\n`;
-  }
-
-  states(): Record<string, string> {
-    return Object.fromEntries(this.classes.map(({ keyClass, state }) => [keyClass, state]));
-  }
-
-  private spawn(one: ClassProcess): void {
-    const args = ['--class', one.keyClass, '--signer-config', this.configPath];
-    const child = fork(fileURLToPath(import.meta.url), args, { stdio: ['ignore', 'inherit', 'inherit', 'ipc'] });
-    one.child = child;
-    one.state = 'starting';
-    one.heardMs = performance.now() + START_MS - HANG_MS;
-    child.on('message', (message: ChildMessage) => this.hear(one, message));
-    child.on('error', (fault) => this.log.error({ keyClass: one.keyClass, err: fault }, 'class process error'));
-    child.on('exit', (code, signal) => this.ended(one, code, signal));
-  }
-
-  private hear(one: ClassProcess, message: ChildMessage): void {
-    one.heardMs = performance.now();
-    switch (message.kind) {
-      case 'may-login':
-        this.loginQueue.push(one);
-        this.grantNext();
-        break;
-      case 'login-over':
-        this.releaseLogin(one);
-        break;
-      case 'state':
-        one.state = message.state;
-        if (message.state === 'ready') {
-          one.restarts = 0;
-          if (this.isReady) this.log.info('every key class is ready');
-        }
-        break;
-      case 'pong':
-        one.counts = message.counts;
-        one.journalled = message.journalled;
-        break;
-      case 'key-refused':
-        this.log.fatal({ keyClass: one.keyClass }, message.message);
-        break;
-    }
-  }
-
-  /** One login at a time: the first wrong PIN sets the marker before the next class looks at it. */
-  private grantNext(): void {
-    if (this.loggingIn) return;
-    const next = this.loginQueue.shift();
-    if (!next?.child?.connected) {
-      if (next) this.grantNext();
-      return;
-    }
-    this.loggingIn = next;
-    send(next.child, { kind: 'login-granted' });
-  }
-
-  private releaseLogin(one: ClassProcess): void {
-    if (this.loggingIn !== one) return;
-    this.loggingIn = undefined;
-    this.grantNext();
-  }
-
-  private watch(): void {
-    const now = performance.now();
-    for (const one of this.classes) {
-      const { child } = one;
-      if (!child?.connected) continue;
-      if (now - one.heardMs > (this.loggingIn === one ? OPEN_MS : HANG_MS)) {
-        this.log.error({ keyClass: one.keyClass, pid: child.pid }, 'the token does not answer; replacing its process');
-        one.state = 'hung';
-        child.kill('SIGKILL');
-      } else {
-        send(child, { kind: 'ping' });
-      }
-    }
-  }
-
-  private ended(one: ClassProcess, code: number | null, signal: NodeJS.Signals | null): void {
-    one.child = undefined;
-    one.state = 'restarting';
-    const waiting = this.loginQueue.indexOf(one);
-    if (waiting >= 0) this.loginQueue.splice(waiting, 1);
-    this.releaseLogin(one);
-    if (this.stopping) return;
-    if (code === EXIT_KEY_REFUSED) {
-      // HSM-1: a key that is not what it must be stops the whole signer, and a person reads why.
-      void this.stop(EXIT_KEY_REFUSED);
-      return;
-    }
-    const delayMs = retryDelayMs(one.restarts);
-    one.restarts += 1;
-    this.log.error({ keyClass: one.keyClass, code, signal, delayMs }, 'class process ended; starting it again');
-    setTimeout(() => {
-      if (!this.stopping) this.spawn(one);
-    }, delayMs);
-  }
-}
-
-function send(child: ChildProcess, message: ParentMessage): void {
-  // A child that died a moment ago is seen by 'exit'; its closed channel is no news.
-  child.send(message, (fault) => fault && child.emit('message-lost', fault));
-}
-
-interface Listener {
-  readonly host: string;
-  readonly port: number;
-}
+import { runSignerClass } from './signer-class.js';
+import { type Listener, SignerParent, serveMetrics } from './signer-parent.js';
 
 /** The signer's host may have no femtopki.yaml at all: its own file is enough. */
 function places(values: {
@@ -227,22 +34,6 @@ function places(values: {
   const config = loadConfig({ configFile: values.config, dataDir: values.data });
   const { host, signer } = config.metrics;
   return { configPath: signerConfigPath(config.dataDir), metrics: { host, port: port ? Number(port) : signer } };
-}
-
-function serveMetrics({ host, port }: Listener, parent: SignerParent, log: pino.Logger): void {
-  const server = createServer((request, response) => {
-    if (request.url === '/metrics') {
-      response.writeHead(200, { 'content-type': 'text/plain; version=0.0.4' }).end(parent.metrics());
-    } else if (request.url === '/healthz' || request.url === '/readyz') {
-      const isUp = request.url === '/healthz' || parent.isReady;
-      response.writeHead(isUp ? 200 : 503, { 'content-type': 'application/json' }).end(JSON.stringify(parent.states()));
-    } else {
-      response.writeHead(404).end();
-    }
-  });
-  // Probes are no reason to stop signing.
-  server.on('error', (fault) => log.error({ err: fault, port }, 'the metrics port cannot be opened'));
-  server.listen(port, host);
 }
 
 async function main(): Promise<void> {
@@ -269,7 +60,7 @@ async function main(): Promise<void> {
   }
   const lock = await holdSingleInstance(prepareSocketsDir(config.runDir));
   lock.unref();
-  const parent = new SignerParent(configPath, log);
+  const parent = new SignerParent(fileURLToPath(import.meta.url), configPath, log);
   if (metrics) serveMetrics(metrics, parent, log);
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void parent.stop(0));
   // A supervisor that was killed cannot send a signal; its closed channel is one. Never fires when started alone.

@@ -52,7 +52,8 @@ void runApp('status-server', async (app) => {
     issuers: core.issuers,
     signer,
     clock: core.clock,
-    crlDirectories: [paths.crl],
+    // The publisher’s CRLs, and the root CRLs that the ceremony left beside its certificates.
+    crlDirectories: [paths.crl, paths.ca],
     ceremonyCertificates: () => ceremonyCertificates(config.dataDir),
     goodSeconds: config.status.ocspGoodSeconds,
     time: { clock: core.clock, sign: (text) => timeKey.sign(text) },

@@ -60,7 +60,7 @@ export interface RunningWorker {
 
 const SEQUENCE_EVERY_MS = 200;
 const HEAD_EVERY_MS = 60_000;
-const SCAN_EVERY_MS = 15_000;
+const SCAN_EVERY_MS = 5_000;
 const HOUR_MS = 3_600_000;
 /** Runs that hold a lease for longer than the next run is away prove it in each transaction; this bounds a dead holder. */
 const LONG_LEASE_MS = 60_000;

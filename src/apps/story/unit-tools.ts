@@ -170,8 +170,7 @@ export async function askOcsp(world: World, certificate: string): Promise<string
   await world.sh('sh', '-c', `cat device-ca-1.ca.pem access-root.ca.pem > device-chain.pem`);
   const gnutls = await world.sh(
     'ocsptool',
-    '--ask',
-    `${world.statusUrl}/ocsp`,
+    `--ask=${world.statusUrl}/ocsp`,
     '--load-issuer',
     'device-ca-1.ca.pem',
     '--load-cert',
