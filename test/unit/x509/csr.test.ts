@@ -260,6 +260,12 @@ describe('private keys sent by mistake are KEY_BLOCKED, wherever they hide', () 
     expect(exposedKeys(Buffer.from(upload))).toEqual([hash()]);
   });
 
+  test('also where the bytes come as DER and skip the text form, as in CMP', () => {
+    expect(() => readCsr(csr({ attributes: [sequence(oid('1.2.3.4'), set(octetString(pkcs8)))] }))).toThrow(
+      coded('KEY_BLOCKED'),
+    );
+  });
+
   test('marks of a private key with junk behind them expose nothing and end nothing', () => {
     for (const hex of [
       '0201010420',

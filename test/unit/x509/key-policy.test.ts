@@ -65,6 +65,7 @@ describe('RSA keys', () => {
     ['e of 3072 bits', modulus, (1n << 3_071n) + 1n, /exponent/],
     ['a small factor', prime(2_040) * 8_191n, 65_537n, /small prime factor/],
     ['close primes', close, 65_537n, /Fermat/],
+    ['a repeated pattern', patterned(), 65_537n, /pattern/],
     ['a prime modulus', prime(2_048), 65_537n, /prime/],
   ])('%s is weak', (_name, n, e, message) => {
     const check = (): void => checkKeyPolicy(rsa(n, e));
@@ -90,6 +91,14 @@ test('the parts: square roots, small factors, Fermat, ROCA by construction', () 
   expect(hasRocaFingerprint(product * 987_654_321n + power)).toBe(true);
   expect(hasRocaFingerprint(product * 987_654_321n + power + 1n)).toBe(false);
 });
+
+/** Odd, without small factors, and the same sixteen octets in its middle twice. */
+function patterned(): bigint {
+  for (;;) {
+    const n = BigInt(`0xc0${'0123456789abcdef'.repeat(8)}${prime(1_528).toString(16)}`);
+    if (n % 2n === 1n && !hasSmallFactor(n)) return n;
+  }
+}
 
 function isPrimeLike(n: bigint): boolean {
   let [result, base, exponent] = [1n, 2n, n - 1n];

@@ -265,6 +265,17 @@ describe('answers, RFC 6960 section 4.2', () => {
     expect(ask(ocspError(3))).toBe('unknown');
   });
 
+  test('a leaf of the issuer is no responder, even where the answer names its key', () => {
+    const responseData = buildResponseData({
+      responderKeyHash: ocspKeyHash(leafKey.spki),
+      producedAt: later(1),
+      responses: [{ certIdDer: id.certIdDer, status: { kind: 'good' }, thisUpdate: NOW }],
+    });
+    const forged = answer(responseData, leafKey, [leaf.der]);
+    expect(ask(forged)).toBe('unknown');
+    expect(() => expectVerified(check(forged))).toThrow();
+  });
+
   test('an answer about another issuer does not verify', () => {
     const foreign = certIdOf('sha256', ocspIssuerHashes(root.certificate.subjectDer, root.spki).sha256, leaf.serial);
     const responseData = buildResponseData({
