@@ -1,5 +1,5 @@
-import { readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { readJournal } from '../../src/platform/hsm/journal.js';
 import { readCertificate, verifyCertificateSignature } from '../../src/x509/certificate.js';
 import { readSpki } from '../../src/x509/spki.js';
 import type { IssuanceWorld } from './issuance-world.js';
@@ -83,21 +83,23 @@ async function checkBytes(world: IssuanceWorld): Promise<string[]> {
   });
 }
 
-/** Rules 2.3: every journal entry ends as issued or revoked. */
+/** Rules 2.3: every journal entry ends as issued or revoked, and nothing was issued without one. */
 async function checkJournal(world: IssuanceWorld): Promise<string[]> {
-  const dir = join(world.token.dataDir, 'signer');
-  const lines = readdirSync(dir, { recursive: true, encoding: 'utf8' })
-    .filter((name) => /journal-.*\.log$/.test(name))
-    .flatMap((name) => readFileSync(join(dir, name), 'utf8').split('\n'));
-  const named = lines.flatMap((line) => {
-    const [version, , , purpose, , name] = line.split(' ');
-    return version === 'v1' && name && ['operational', 'bootstrap', 'services', 'preissue'].includes(purpose ?? '')
-      ? [name]
-      : [];
-  });
-  const { rows } = await world.db.pool.query<{ serial: string }>(
-    `SELECT encode(serial, 'hex') AS serial FROM issuance_intent WHERE state <> 'signing'`,
+  const { rows } = await world.db.pool.query<{ serial: string; state: string; tbs: string }>(
+    `SELECT encode(serial, 'hex') AS serial, state, encode(tbs_hash, 'hex') AS tbs FROM issuance_intent`,
   );
-  const known = new Set(rows.map(({ serial }) => serial));
-  return named.filter((name) => !known.has(name)).map((name) => `journal entry that nothing explains: ${name}`);
+  const intents = new Map(rows.map((row) => [row.serial, row]));
+  const journal = [...readJournal(join(world.token.dataDir, 'signer'), 'ca')];
+  const faults = journal.flatMap(({ name, tbsSha256Hex }) => {
+    const intent = intents.get(name);
+    if (intent === undefined) return [`journal entry that nothing explains: ${name}`];
+    return intent.tbs === tbsSha256Hex ? [] : [`journal and intent name different bytes: ${name}`];
+  });
+  const signed = new Map<string, number>();
+  for (const { name } of journal) signed.set(name, (signed.get(name) ?? 0) + 1);
+  for (const { serial, state } of rows) {
+    const times = signed.get(serial) ?? 0;
+    if (state === 'issued' ? times !== 1 : times > 1) faults.push(`${state} and signed ${times} times: ${serial}`);
+  }
+  return faults;
 }

@@ -46,10 +46,10 @@ export async function recordCertificates(
   const outcomes = new Map<string, IssuanceOutcome>();
   let open = [...signed];
   let together = true;
+  let failure: unknown;
   const triesMs = deps.recordTriesMs ?? RECORD_TRIES_MS;
-  for (let waitedMs = 0, pauseMs: number = PAUSE_MS.first; open.length > 0; ) {
+  for (let waitedMs = 0, pauseMs: number = PAUSE_MS.first; ; ) {
     const startMs = deps.clock.now().getTime();
-    let failure: unknown;
     for (const rows of together ? [open] : open.map((row) => [row])) {
       try {
         for (const [id, outcome] of await recordOnce(deps, rows, createdAt)) outcomes.set(id, outcome);
@@ -57,17 +57,17 @@ export async function recordCertificates(
         failure = thrown;
         // One bad row must not cost its neighbours their certificates: from now on each has its own transaction.
         if (deps.store.faultOf(thrown) === 'row') together = false;
+        for (const [id, outcome] of await alreadyDecided(deps, rows, createdAt)) outcomes.set(id, outcome);
       }
     }
     open = open.filter(({ draft }) => !outcomes.has(draft.attemptId));
-    if (open.length === 0) break;
+    if (open.length === 0) return outcomes;
+    if (waitedMs >= triesMs) break;
     await sleep(pauseMs);
     waitedMs += Math.max(pauseMs, deps.clock.now().getTime() - startMs);
     pauseMs = Math.min(PAUSE_MS.longest, pauseMs * 2);
-    if (waitedMs < triesMs) continue;
-    for (const { draft } of open) outcomes.set(draft.attemptId, { ok: false, error: notRecorded(failure) });
-    open = [];
   }
+  for (const { draft } of open) outcomes.set(draft.attemptId, { ok: false, error: notRecorded(failure) });
   return outcomes;
 }
 
@@ -80,18 +80,42 @@ async function recordOnce(
     deps.transactor.run((tx) => recordInTransaction(deps, tx, rows, createdAt)),
   );
   const missing = rows.filter(({ draft }) => !outcomes.has(draft.attemptId));
-  if (missing.length === 0) return outcomes;
-  // Not signing any more: either our own commit whose acknowledgement was lost, or the reconciler was faster (F11).
-  const ids = missing.map(({ draft }) => draft.attemptId);
-  const states = await deps.store.attemptStates(deps.transactor.read, createdAt, ids);
-  for (const row of missing) {
-    const issued = states.get(row.draft.attemptId) === 'issued';
-    outcomes.set(
-      row.draft.attemptId,
-      issued ? { ok: true, certificate: recordOf(row, createdAt) } : { ok: false, error: abandonedMeanwhile() },
-    );
+  // Not signing any more: our own commit whose acknowledgement was lost, or the reconciler was faster (F11).
+  if (missing.length > 0) {
+    for (const [id, outcome] of await readDecided(deps, missing, createdAt)) outcomes.set(id, outcome);
   }
   return outcomes;
+}
+
+/** What an attempt with an unknown outcome came to; attempts that are still signing are not in the answer. */
+async function readDecided(
+  deps: RecordDeps,
+  rows: readonly SignedDraft[],
+  createdAt: Date,
+): Promise<Map<string, IssuanceOutcome>> {
+  const ids = rows.map(({ draft }) => draft.attemptId);
+  const states = await deps.store.attemptStates(deps.transactor.read, createdAt, ids);
+  const outcomes = new Map<string, IssuanceOutcome>();
+  for (const row of rows) {
+    const { attemptId } = row.draft;
+    const state = states.get(attemptId);
+    if (state === 'issued') outcomes.set(attemptId, { ok: true, certificate: recordOf(row, createdAt) });
+    if (state === 'abandoned') outcomes.set(attemptId, { ok: false, error: abandonedMeanwhile() });
+  }
+  return outcomes;
+}
+
+/** As {@link readDecided}; a database that cannot be read, either, decides nothing yet. */
+async function alreadyDecided(
+  deps: RecordDeps,
+  rows: readonly SignedDraft[],
+  createdAt: Date,
+): Promise<Map<string, IssuanceOutcome>> {
+  try {
+    return await readDecided(deps, rows, createdAt);
+  } catch {
+    return new Map(); // the next try, or the reconciler, will know
+  }
 }
 
 async function recordInTransaction(

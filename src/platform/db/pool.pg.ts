@@ -92,6 +92,11 @@ export function sqlState(thrown: unknown): string | undefined {
 async function runOnce<T>(pool: Pool, fn: (client: PoolClient) => Promise<T>, isolation: string): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
+  // The pool listens on idle connections only: one that is lost between two statements of ours would end the process.
+  const onLost = (error: Error): void => {
+    broken = error;
+  };
+  client.on('error', onLost);
   try {
     await client.query(`BEGIN ISOLATION LEVEL ${isolation}`);
     const value = await fn(client);
@@ -103,7 +108,8 @@ async function runOnce<T>(pool: Pool, fn: (client: PoolClient) => Promise<T>, is
     });
     throw thrown;
   } finally {
-    // A connection that could not roll back is not given to the next caller.
+    client.off('error', onLost);
+    // A connection that was lost or could not roll back is not given to the next caller.
     client.release(broken);
   }
 }
