@@ -1,0 +1,67 @@
+/**
+ * npm run bench -- [SCENARIO…] [--json FILE] [--rounds N] [--seconds S]
+ *
+ * Each scenario against its limit probe on the same machine in the same minutes: one JSON line a scenario on standard
+ * output. Ratios mean something; absolute figures belong to this machine. Ends with 1 when a scenario could not run.
+ */
+import { appendFileSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { parseArgs } from 'node:util';
+import { rowOf } from './measure/rounds.js';
+import type { Scenario } from './scenario.js';
+
+const DIR = new URL('./scenarios/', import.meta.url);
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    json: { type: 'string' },
+    rounds: { type: 'string', default: '5' },
+    seconds: { type: 'string', default: '3' },
+    list: { type: 'boolean', default: false },
+  },
+});
+const say = (line: string): void => void process.stderr.write(`${line}\n`);
+
+// The tests' PostgreSQL holder serves scenarios that need a database and no durability.
+process.env['FP_TEST_RUN_DIR'] = mkdtempSync(join(tmpdir(), 'fp-bench-run-'));
+process.env['FP_TEST_RUN_PID'] = String(process.pid);
+
+const names = readdirSync(DIR)
+  .filter((file) => file.endsWith('.ts'))
+  .map((file) => file.slice(0, -3));
+if (values.list) process.stdout.write(`${names.join('\n')}\n`);
+else await main();
+
+async function main(): Promise<void> {
+  const wanted = positionals.length > 0 ? positionals : names;
+  for (const name of wanted) {
+    if (names.includes(name)) continue;
+    say(`There is no scenario ${name}. There are: ${names.join(', ')}.`);
+    process.exitCode = 2;
+    return;
+  }
+  if (values.json !== undefined) writeFileSync(values.json, '');
+  for (const name of wanted) await runOne(name);
+  const { default: stopServices } = (await import(
+    new URL('../test/support/stop-services.mjs', import.meta.url).href
+  )) as { default: () => Promise<void> };
+  await stopServices();
+}
+
+async function runOne(name: string): Promise<void> {
+  say(`${name}: ${values.rounds} rounds of ${values.seconds} s a side`);
+  try {
+    const { scenario } = (await import(fileURLToPath(new URL(`${name}.ts`, DIR)))) as { scenario: Scenario };
+    const context = { rounds: Number(values.rounds), seconds: Number(values.seconds), say };
+    const measured = await scenario.run(context);
+    for (const { what, ok } of measured.checks) say(`${ok ? 'ok  ' : 'FAIL'} ${what}`);
+    const line = `${JSON.stringify(rowOf(scenario, measured))}\n`;
+    process.stdout.write(line);
+    if (values.json !== undefined) appendFileSync(values.json, line);
+  } catch (error) {
+    say(`${name} could not run: ${(error as Error).stack}`);
+    process.exitCode = 1;
+  }
+}

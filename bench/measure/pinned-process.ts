@@ -1,0 +1,77 @@
+import { type ChildProcess, spawn } from 'node:child_process';
+import { readFileSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+
+/** Server and generator never share a core: they would take each other's time. */
+export const SERVER_CORE = 0;
+export const GENERATOR_CORE = availableParallelism() > 1 ? 1 : 0;
+
+const LOADER = new URL('../../bin/ts-loader.mjs', import.meta.url).href;
+
+export interface PinnedProcess {
+  readonly pid: number;
+  /** The next message that it sends over IPC. */
+  next<T>(): Promise<T>;
+  send(message: unknown): void;
+  /** CPU seconds so far, user and system, all its threads. */
+  cpuSeconds(): number;
+  /** SIGTERM, and its end. */
+  end(): Promise<void>;
+}
+
+/** Runs one of our TypeScript files in a process of its own on one core. */
+export function startPinned(file: URL, core: number, args: readonly string[] = []): PinnedProcess {
+  const node = ['--disable-warning=ExperimentalWarning', '--import', LOADER, file.pathname, ...args];
+  const child = spawn('taskset', ['-c', String(core), process.execPath, ...node], {
+    stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
+    env: { ...process.env, NODE_OPTIONS: '' },
+  });
+  const waiting: ((message: unknown) => void)[] = [];
+  const arrived: unknown[] = [];
+  child.on('message', (message) => {
+    const taker = waiting.shift();
+    if (taker) taker(message);
+    else arrived.push(message);
+  });
+  const exited = new Promise<void>((done) => child.once('exit', () => done()));
+  return {
+    pid: pidOf(child),
+    next: <T>() => nextOf<T>(child, waiting, arrived, file),
+    send: (message) => void child.send(message as object),
+    cpuSeconds: () => cpuSecondsOf(pidOf(child)),
+    end: async () => {
+      child.kill('SIGTERM');
+      await exited;
+    },
+  };
+}
+
+function nextOf<T>(
+  child: ChildProcess,
+  waiting: ((message: unknown) => void)[],
+  arrived: unknown[],
+  file: URL,
+): Promise<T> {
+  const ready = arrived.shift();
+  if (ready !== undefined) return Promise.resolve(ready as T);
+  return new Promise<T>((done, fail) => {
+    const onExit = (code: number | null): void => fail(new Error(`${file.pathname} ended with ${code}`));
+    child.once('exit', onExit);
+    waiting.push((message) => {
+      child.off('exit', onExit);
+      done(message as T);
+    });
+  });
+}
+
+function pidOf(child: ChildProcess): number {
+  if (child.pid === undefined) throw new Error('taskset did not start: install util-linux');
+  return child.pid;
+}
+
+/** utime and stime of /proc/<pid>/stat, in ticks of 1/100 s; the command in parentheses may hold spaces. */
+export function cpuSecondsOf(pid: number): number {
+  const stat = readFileSync(`/proc/${pid}/stat`, 'latin1');
+  const fields = stat.slice(stat.lastIndexOf(')') + 2).split(' ');
+  return (Number(fields[11]) + Number(fields[12])) / 100;
+}

@@ -1,0 +1,51 @@
+/** One scenario = one file in `bench/scenarios/` that exports `scenario`. */
+export interface Scenario {
+  readonly name: string;
+  /** e.g. `answers/s`. Higher is better. */
+  readonly unit: string;
+  /** Name of the probe in `bench/limits/` that shows what the machine itself can do. */
+  readonly limit: string;
+  run(context: BenchContext): Promise<Measurement>;
+}
+
+export interface BenchContext {
+  /** Interleaved rounds of product and limit; at least 5. */
+  readonly rounds: number;
+  /** Measured seconds of one round, after its warm-up. */
+  readonly seconds: number;
+  /** Progress, for people: standard error. */
+  say(line: string): void;
+}
+
+/** One round of one side. */
+export interface Round {
+  readonly perSecond: number;
+  /** CPU seconds that the measured process spent per operation; NaN where it cannot be told. */
+  readonly cpuSecondsPerOperation: number;
+  /** 0…1: how busy the generator's own core was. Above 0.8 it is the generator that was measured. */
+  readonly generatorBusy: number;
+}
+
+export interface Measurement {
+  readonly product: readonly Round[];
+  readonly limit: readonly Round[];
+  /** What was checked afterwards, each with its outcome: an answer that is fast and wrong is worth nothing. */
+  readonly checks: readonly { readonly what: string; readonly ok: boolean }[];
+}
+
+/** One line of the output. */
+export interface BenchRow {
+  readonly scenario: string;
+  readonly value: number;
+  readonly unit: string;
+  readonly limit: string;
+  readonly limitValue: number;
+  /** value ÷ limitValue: 1 = the product costs nothing. */
+  readonly ratio: number;
+  /** (max − min) ÷ median over the product's rounds. */
+  readonly spread: number;
+  /** CPU a product's operation takes ÷ CPU of the limit's. */
+  readonly cpuRatio: number;
+  readonly node: string;
+  readonly checked: boolean;
+}
