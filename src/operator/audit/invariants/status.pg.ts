@@ -1,0 +1,143 @@
+import { existsSync, readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import type { Transaction } from '../../../platform/db/transaction.js';
+import { readCertificate } from '../../../x509/certificate.js';
+import { crlEntries, readCrl, verifyCrlSignature } from '../../../x509/crl.js';
+import { type Evidence, type Invariant, type Outcome, Violations } from './invariant.js';
+
+export const STATUS_INVARIANTS: readonly Invariant[] = [
+  { id: 7, name: 'what is revoked is on the newest CRL, and nothing else is', check: revokedIsListed },
+  { id: 8, name: 'CRL numbers rise, the published bytes are the newest row, and half a life is left', check: crlsRise },
+  { id: 9, name: 'OCSP says what the database says', check: ocspAgrees },
+];
+
+/** A revocation reaches its CRL in so long; later it is missing. */
+const PUBLICATION_MS = 60_000;
+const OCSP_SAMPLE = 25;
+
+interface NewestCrl {
+  readonly issuer_id: number;
+  readonly label: string;
+  readonly number: number;
+  readonly this_update: Date;
+  readonly next_update: Date;
+  readonly published_at: Date | null;
+  readonly der: Buffer;
+  readonly certificate_der: Buffer;
+}
+
+async function newestCrls(tx: Transaction): Promise<NewestCrl[]> {
+  const { rows } = await tx.query<NewestCrl>(
+    `SELECT DISTINCT ON (c.issuer_id) c.issuer_id, i.label, c.number, c.this_update, c.next_update, c.published_at, c.der,
+       i.certificate_der
+     FROM crl c JOIN issuer i ON i.id = c.issuer_id WHERE i.state <> 'offline' ORDER BY c.issuer_id, c.number DESC`,
+  );
+  return rows;
+}
+
+async function revokedIsListed({ tx, asOf }: Evidence): Promise<Outcome> {
+  const violations = new Violations();
+  for (const newest of await newestCrls(tx)) {
+    const listed = new Set<string>();
+    for (const { serial } of crlEntries(readCrl(newest.der))) {
+      violations.examined += 1;
+      const hex = serial.toString('hex');
+      if (listed.has(hex)) violations.add(`${hex} is twice on CRL ${newest.number} of ${newest.label}`);
+      listed.add(hex);
+    }
+    await compareWithRows(tx, { newest, listed, asOf }, violations);
+  }
+  const { rows: orphans } = await tx.query<{ serial: string }>(
+    `SELECT encode(i.serial, 'hex') AS serial FROM issuance_intent i
+     LEFT JOIN revoked_certificate r ON r.issuer_id = i.issuer_id AND r.serial = i.serial AND r.state = 'revoked'
+     WHERE i.state = 'abandoned' AND r.serial IS NULL LIMIT 1000`,
+  );
+  for (const { serial } of orphans) violations.add(`the abandoned serial ${serial} is not revoked`);
+  return violations.outcome();
+}
+
+async function compareWithRows(
+  tx: Transaction,
+  { newest, listed, asOf }: { newest: NewestCrl; listed: Set<string>; asOf: Date },
+  violations: Violations,
+): Promise<void> {
+  const { label, number } = newest;
+  const { rows } = await tx.query<{ serial: string; state: string; not_after: Date; changed_at: Date }>(
+    `SELECT encode(serial, 'hex') AS serial, state, not_after, changed_at FROM revoked_certificate WHERE issuer_id = $1`,
+    [newest.issuer_id],
+  );
+  const known = new Map(rows.map((row) => [row.serial, row]));
+  for (const hex of listed) {
+    const row = known.get(hex);
+    if (!row) violations.add(`${hex} is on CRL ${number} of ${label} and not in the database`);
+    else if (row.state === 'released' && asOf.getTime() - row.changed_at.getTime() > PUBLICATION_MS) {
+      violations.add(`${hex} was released and is still on CRL ${number} of ${label}`);
+    }
+  }
+  for (const { serial, state, not_after, changed_at } of rows) {
+    if (state === 'released' || listed.has(serial)) continue;
+    // One CRL past its expiry a certificate may leave the list (RFC 5280 section 3.3).
+    if (not_after < newest.this_update) continue;
+    if (asOf.getTime() - changed_at.getTime() <= PUBLICATION_MS) continue;
+    violations.add(`${serial} is ${state} since ${changed_at.toISOString()} and not on CRL ${number} of ${label}`);
+  }
+}
+
+async function crlsRise({ tx, asOf, crlDir }: Evidence): Promise<Outcome> {
+  const violations = new Violations();
+  const { rows } = await tx.query<{ label: string; number: number }>(
+    `SELECT i.label, c.number FROM (
+       SELECT issuer_id, number, this_update, lag(this_update) OVER (PARTITION BY issuer_id ORDER BY number) AS before FROM crl
+     ) c JOIN issuer i ON i.id = c.issuer_id WHERE c.this_update < c.before LIMIT 1000`,
+  );
+  for (const { label, number } of rows) violations.add(`CRL ${number} of ${label} is older than the one before it`);
+  for (const crl of await newestCrls(tx)) {
+    violations.examined += 1;
+    const { label, number } = crl;
+    const parsed = readCrl(crl.der);
+    if (!verifyCrlSignature(parsed, readCertificate(crl.certificate_der).spki))
+      violations.add(`CRL ${number} of ${label} does not verify`);
+    if (parsed.number !== BigInt(number)) violations.add(`CRL ${number} of ${label} carries number ${parsed.number}`);
+    const life = crl.next_update.getTime() - crl.this_update.getTime();
+    if (crl.next_update.getTime() - asOf.getTime() < life / 2)
+      violations.add(`CRL ${number} of ${label} has less than half its life left`);
+    if (crlDir !== null) comparePublished(crlDir, crl, asOf, violations);
+  }
+  const { rows: missing } = await tx.query<{ label: string }>(
+    `SELECT label FROM issuer i WHERE kind IN ('device-ca', 'bootstrap-ca', 'services-ca') AND state = 'active'
+       AND NOT EXISTS (SELECT 1 FROM crl c WHERE c.issuer_id = i.id)`,
+  );
+  for (const { label } of missing) violations.add(`${label} has no CRL`);
+  return violations.outcome();
+}
+
+function comparePublished(dir: string, crl: NewestCrl, asOf: Date, violations: Violations): void {
+  const path = join(dir, `${crl.label}.crl`);
+  const file = existsSync(path) ? readFileSync(path) : null;
+  if (file?.equals(crl.der)) return;
+  // Between two looks the publisher may have gone on: a newer file is not wrong, an older one after a minute is.
+  if (file && (readCrl(file).number ?? 0n) > BigInt(crl.number)) return;
+  if (crl.published_at === null && asOf.getTime() - crl.this_update.getTime() <= PUBLICATION_MS) return;
+  violations.add(`${crl.label}.crl is ${file ? 'not' : 'missing; it should be'} CRL ${crl.number}`);
+}
+
+async function ocspAgrees({ tx, askOcsp }: Evidence): Promise<Outcome> {
+  if (askOcsp === null) return { examined: 0, violations: [], notRun: 'no status server to ask' };
+  const violations = new Violations();
+  const { rows } = await tx.query<{ serial: Buffer; certificate_der: Buffer; expected: 'good' | 'revoked' }>(
+    `(SELECT c.serial, i.certificate_der, 'good' AS expected FROM certificate c JOIN issuer i ON i.id = c.issuer_id
+      WHERE c.not_after > now() AND NOT EXISTS (SELECT 1 FROM revoked_certificate r
+        WHERE r.issuer_id = c.issuer_id AND r.serial = c.serial AND r.state <> 'released')
+      ORDER BY c.issued_at DESC LIMIT ${OCSP_SAMPLE})
+     UNION ALL
+     (SELECT r.serial, i.certificate_der, 'revoked' FROM revoked_certificate r JOIN issuer i ON i.id = r.issuer_id
+      WHERE r.state <> 'released' AND r.not_after > now() ORDER BY r.changed_at DESC LIMIT ${OCSP_SAMPLE})`,
+  );
+  for (const { serial, certificate_der: issuerCertificateDer, expected } of rows) {
+    violations.examined += 1;
+    const answer = await askOcsp({ issuerCertificateDer, serial });
+    if (answer !== expected)
+      violations.add(`OCSP says ${answer} of ${serial.toString('hex')}, the database ${expected}`);
+  }
+  return violations.outcome();
+}
