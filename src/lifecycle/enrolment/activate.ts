@@ -8,7 +8,7 @@ import { contestClaim } from './contest-claim.js';
 import type { IssuedAnswer, ProvedCredential } from './credential.js';
 import type { ActivationRequest } from './enrolment.js';
 import type { Grant } from './grant-store.js';
-import { checkLine, issueFirst } from './issue-first.js';
+import { checkLine, issueFirst, recordClaim } from './issue-first.js';
 import { type ClaimVerdict, judgeClaim } from './judge-claim.js';
 import { GRANT_TRIES_MAX, type GrantMatch, grantBad, matchGrant } from './match-grant.js';
 
@@ -48,6 +48,7 @@ async function judgeAndAct(deps: ActivationDeps, claim: Claim): Promise<IssuedAn
     case 'same-certificate':
       return answerFromSlot(deps, verdict.slotId, claim);
     case 'refuse':
+      if (verdict.evidence !== undefined) await recordClaim(deps, claim, verdict.evidence);
       throw verdict.error;
     case 'contest':
       // 7a. Two holders of everything the first claim proved, its line included: both held, nothing issued.

@@ -46,5 +46,6 @@ export function idempotencyConflict(): FemtoError {
   return new FemtoError(
     'IDEMPOTENCY_CONFLICT',
     'This idempotency key was used for another request; take a new key for a new request.',
+    { facts: { status: 409 } },
   );
 }

@@ -5,7 +5,7 @@ import type { CertificateRecord, Unit } from '../model/index.js';
 import { type ActivationDeps, type Claim, idempotencyConflict } from './claim.js';
 import type { IssuedAnswer } from './credential.js';
 import type { Grant } from './grant-store.js';
-import type { FirstIssue } from './judge-claim.js';
+import type { ClaimEvidence, FirstIssue } from './judge-claim.js';
 import { nonceBad } from './nonce.js';
 
 /** Steps 7 to 10 of an activation that may be issued. */
@@ -43,7 +43,10 @@ export async function issueFirst(
     facts: { operation: 'activate', grantId: grant.id, network, address: claim.credential.address },
     withIntent: async (tx, attemptId) => {
       await spend(deps, claim, grant, tx, attemptId);
-      if (verdict.grade !== null) await recordDisplacement(deps, claim, verdict, verdict.grade, tx);
+      if (verdict.grade !== null && verdict.lineageId !== null) {
+        const { grade, lineageId, displacesSlotId: successorSlotId } = verdict;
+        await recordClaim(deps, claim, { grade, lineageId, successorSlotId, row: DISPLACED }, tx);
+      }
     },
     withIssued: async (tx, issued) => {
       await activateUnit(deps, claim, grant, tx, issued);
@@ -166,24 +169,22 @@ async function endCertificates(
   });
 }
 
-async function recordDisplacement(
+/** Soft or strong evidence about a claim: recorded, restricts nobody. */
+export async function recordClaim(
   deps: ActivationDeps,
   { unit, credential, csr }: Claim,
-  verdict: FirstIssue,
-  grade: 'soft' | 'strong',
-  tx: Transaction,
+  evidence: ClaimEvidence,
+  tx?: Transaction,
 ): Promise<void> {
-  if (verdict.lineageId === null) return;
-  await deps.lineages.recordFork(tx, {
-    grade,
-    lineageId: verdict.lineageId,
-    at: deps.clock.now(),
-    actor: actorOf(unit),
-    row: 'head-1, other key, head pending',
-    presentedSlotId: null,
-    successorSlotId: verdict.displacesSlotId,
-    facts: { address: credential.address, newSpkiSha256: csr.spki.spkiHash.toString('hex') },
-  });
+  const record = (inside: Transaction) =>
+    deps.lineages.recordFork(inside, {
+      ...evidence,
+      at: deps.clock.now(),
+      actor: actorOf(unit),
+      presentedSlotId: null,
+      facts: { address: credential.address, newSpkiSha256: csr.spki.spkiHash.toString('hex') },
+    });
+  await (tx === undefined ? deps.transactor.run(record) : record(tx));
 }
 
 function admissionFrozen(): FemtoError {
@@ -193,3 +194,5 @@ function admissionFrozen(): FemtoError {
 function actorOf(unit: Unit): string {
   return `unit:${unit.serialNumber}`;
 }
+
+const DISPLACED = 'head-1, other key, head pending';

@@ -20,7 +20,15 @@ export type ClaimVerdict =
   | { readonly kind: 'same-certificate'; readonly slotId: number }
   /** Everything the first claim proved is proved again, with another key, after the first was confirmed (rules 3.4). */
   | { readonly kind: 'contest'; readonly view: LineageView }
-  | { readonly kind: 'refuse'; readonly error: FemtoError };
+  | { readonly kind: 'refuse'; readonly error: FemtoError; readonly evidence?: ClaimEvidence };
+
+/** Recorded beside a refusal; restricts nobody. */
+export interface ClaimEvidence {
+  readonly grade: 'soft' | 'strong';
+  readonly row: string;
+  readonly lineageId: number;
+  readonly successorSlotId: number | null;
+}
 
 export interface FirstIssue {
   readonly kind: 'issue';
@@ -81,7 +89,9 @@ function judgeGenerationZero(situation: ClaimSituation, live: LineageView): Clai
     line: 'match',
   });
   if (verdict.kind === 'same-certificate') return { kind: 'same-certificate', slotId: verdict.slotId };
-  if (verdict.kind === 'retry-later') return refuse(stillSigning(verdict.retryAfterSeconds));
+  if (verdict.kind === 'retry-later') {
+    return refuse(stillSigning(verdict.retryAfterSeconds), evidenceOf(verdict.grade, verdict.row, live));
+  }
   // What follows needs the code (or order) once more: the bootstrap key alone never suffices (ENR-1).
   if (grant.kind !== 'spent') return refuse(grantBad(faultOf(grant)));
   const base = { kind: 'issue', lineageId: live.lineage.id, closes: null } as const;
@@ -96,7 +106,10 @@ function judgeGenerationZero(situation: ClaimSituation, live: LineageView): Clai
       return { kind: 'contest', view: live };
     case 'refuse':
       if (verdict.code === 'CLAIM_CONTESTED') return judgeContest(situation, live);
-      return refuse(verdict.asksLiveProof ? askForProof() : refusal(verdict.code));
+      return refuse(
+        verdict.asksLiveProof ? askForProof() : refusal(verdict.code),
+        evidenceOf(verdict.grade, verdict.row, live),
+      );
   }
 }
 
@@ -130,6 +143,15 @@ function stillSigning(retryAfterSeconds: number): FemtoError {
   return new FemtoError('RETRY_LATER', 'Another request of this unit is under way; ask again.', { retryAfterSeconds });
 }
 
-function refuse(error: FemtoError): ClaimVerdict {
-  return { kind: 'refuse', error };
+function evidenceOf(
+  grade: 'soft' | 'strong' | 'hard' | null,
+  row: string,
+  live: LineageView,
+): ClaimEvidence | undefined {
+  if (grade !== 'soft' && grade !== 'strong') return undefined;
+  return { grade, row, lineageId: live.lineage.id, successorSlotId: headOf(live.slots)?.id ?? null };
+}
+
+function refuse(error: FemtoError, evidence?: ClaimEvidence): ClaimVerdict {
+  return { kind: 'refuse', error, ...(evidence === undefined ? {} : { evidence }) };
 }

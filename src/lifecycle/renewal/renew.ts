@@ -67,6 +67,7 @@ async function proveKeys(deps: RenewalDeps, request: RenewalRequest, csr: Csr): 
     throw new FemtoError(
       'IDEMPOTENCY_CONFLICT',
       'This idempotency key was used for another request; take a new key for a new request.',
+      { facts: { status: 409 } },
     );
   }
   const signedAt = nonce !== null && admission.nonceFresh ? nonce.issuedAt : credential.provedAt;
@@ -77,6 +78,7 @@ async function proveKeys(deps: RenewalDeps, request: RenewalRequest, csr: Csr): 
     newSpkiHash: csr.spki.spkiHash,
     provedAt: signedAt.getTime() > credential.provedAt.getTime() ? signedAt : credential.provedAt,
     isFresh: admission.nonceFresh,
+    isRepeat: admission.key === 'same',
   };
 }
 
@@ -102,7 +104,11 @@ export function predecessorText(nonce: string, csrDer: Buffer): Buffer {
   return Buffer.from(`femtopki-renew-v1\n${nonce}\n${csrSha256}\n`, 'latin1');
 }
 
-type RenewalTry = Presented & { readonly csr: Csr };
+type RenewalTry = Presented & {
+  readonly csr: Csr;
+  /** The same request is known under its idempotency key: a sibling may be at work on it right now. */
+  readonly isRepeat: boolean;
+};
 
 async function judgeAndAct(deps: RenewalDeps, presented: RenewalTry): Promise<RenewalAnswer> {
   // 4. Predecessor and lineage, from the certificate's own slot: a name in the request means nothing.
@@ -237,6 +243,8 @@ async function mayJudgeAgain(
   round: number,
 ): Promise<boolean> {
   const { code } = asFemtoError(thrown);
+  // A byte-identical sibling has spent the nonce and not claimed its slot yet: its answer will be this one's (F6).
+  if (code === 'NONCE_BAD') return presented.isRepeat && round < SIBLING_ROUNDS_MAX;
   if (code !== 'STATE_CONFLICT' && code !== 'KEY_IN_USE' && code !== 'RETRY_LATER') return false;
   const slot = await deps.lineages.slotByKey(deps.transactor.read, presented.csr.spki.spkiHash);
   if (slot?.unitId === presented.unit.id && slot.state !== 'displaced' && slot.state !== 'abandoned') return true;
@@ -247,6 +255,7 @@ async function mayJudgeAgain(
 const ROUNDS_MAX = 40;
 const ROUND_PAUSE_MS = 75;
 const REJUDGED_MAX = 2;
+const SIBLING_ROUNDS_MAX = 15;
 const REQUESTS_A_MINUTE = 60;
 const SIGNATURE_BYTES_MAX = 160;
 const IDEMPOTENCY_KEY = /^[A-Za-z0-9_-]{16,64}$/;

@@ -47,7 +47,7 @@ export function problemOf(error: FemtoError, audience: Audience, traceId: string
   const exact = PROBLEMS[error.code];
   const code = visibleCode(error.code, audience);
   const row = PROBLEMS[code];
-  // A status in the facts (413, 415, 408) is a finer word for BAD_REQUEST and tells nobody anything about a unit.
+  // A status in the facts (409, 413, 415, 408) is a finer word for BAD_REQUEST and tells nobody anything about a unit.
   const finer = error.facts['status'];
   const status = code === 'BAD_REQUEST' && typeof finer === 'number' && FINER_STATUS.has(finer) ? finer : row.status;
   const retryAfterSeconds = error.retryAfterSeconds ?? (exact.status === 503 ? RETRY_AFTER_SECONDS : undefined);
@@ -100,7 +100,7 @@ function visibleCode(code: ErrorCode, audience: Audience): ErrorCode {
 }
 
 const TRACEPARENT = /^[0-9a-f]{2}-([0-9a-f]{32})-[0-9a-f]{16}-[0-9a-f]{2}$/;
-const FINER_STATUS: ReadonlySet<number> = new Set([404, 405, 408, 413, 415, 422]);
+const FINER_STATUS: ReadonlySet<number> = new Set([404, 405, 408, 409, 413, 415, 422]);
 /** What a 503 says when the error does not know better. */
 const RETRY_AFTER_SECONDS = 30;
 

@@ -1,0 +1,301 @@
+import { randomUUID } from 'node:crypto';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { type CurlCredential, curlUnit } from '../../support/curl-unit.js';
+import { type DeviceWorld, startDeviceWorld, type WorldUnit } from '../../support/device-world.js';
+
+let world: DeviceWorld;
+let unit: ReturnType<typeof curlUnit>;
+
+beforeAll(async () => {
+  world = await startDeviceWorld();
+  unit = curlUnit(world.dir, world.port);
+  await world.db.pool.query(
+    `INSERT INTO profile (name, life_seconds, renewal_mode) VALUES ('test-short', 3603, 'rekey')`,
+  );
+});
+afterAll(() => world.close());
+
+async function post(path: string, as: CurlCredential, json: object, idempotencyKey: string = randomUUID()) {
+  return unit.call('POST', path, { as, json, headers: [`Idempotency-Key: ${idempotencyKey}`] });
+}
+
+/** A fresh unit with its first certificate, confirmed unless told otherwise. */
+async function activeUnit(
+  options: { confirmed?: boolean; profile?: string } = {},
+): Promise<WorldUnit & { op: CurlCredential }> {
+  const who = await world.addUnit(options.profile === undefined ? {} : { profile: options.profile });
+  const code = await world.grant(who);
+  const keyFile = await unit.newKey();
+  const csr = await unit.csr(keyFile, await unit.nonce(who));
+  const answer = await post('/v1/activate', who, { csr: await unit.base64(csr), code });
+  expect(answer.status).toBe(200);
+  const op = { keyFile, pemFile: unit.store('g1.pem', answer.body.certificate) };
+  if (options.confirmed !== false) expect((await confirm(op)).status).toBe(200);
+  return { ...who, op };
+}
+
+interface Renewal {
+  readonly as: CurlCredential;
+  readonly keyFile?: string;
+  readonly idempotencyKey?: string;
+  readonly nonce?: string;
+  readonly signWith?: string;
+}
+
+async function renew({ as, keyFile, idempotencyKey = randomUUID(), nonce, signWith }: Renewal) {
+  const key = keyFile ?? (await unit.newKey());
+  const fresh = nonce ?? (await unit.nonce(as));
+  const csr = await unit.csr(key, fresh);
+  const json = {
+    csr: await unit.base64(csr),
+    predecessorSignature: await unit.predecessorSignature(signWith ?? as.keyFile, fresh, csr),
+  };
+  const answer = await post('/v1/renew', as, json, idempotencyKey);
+  const next =
+    answer.status === 200 ? { keyFile: key, pemFile: unit.store('next.pem', answer.body.certificate) } : null;
+  return { ...answer, keyFile: key, next, json, idempotencyKey };
+}
+
+const confirm = (as: CurlCredential) => unit.call('POST', '/v1/confirm', { as });
+const refusals = async (who: WorldUnit) => (await world.ledger(who, 'request.refused')).map(({ code }) => code);
+const stateOf = async (who: WorldUnit): Promise<string> =>
+  (await world.db.pool.query('SELECT state FROM unit WHERE id = $1', [who.id])).rows[0].state;
+
+function must<T>(value: T | null): T {
+  if (value === null) throw new Error('the renewal was refused');
+  return value;
+}
+
+describe('renewal over TLS with curl and openssl (REN-2)', () => {
+  test('a head brings a fresh key and gets the next generation, which openssl verifies', async () => {
+    const who = await activeUnit();
+    const { status, body, next } = await renew({ as: who.op });
+    expect([status, body.generation]).toEqual([200, 2]);
+    const chain = unit.store('chain.pem', body.chain);
+    const verdict = await unit.openssl(
+      ...['verify', '-CAfile', join(world.dir, 'access-root.pem'), '-untrusted', chain, must(next).pemFile],
+    );
+    expect(verdict).toContain(': OK');
+    expect((await confirm(must(next))).body).toMatchObject({ generation: 2, state: 'confirmed' });
+    expect(Date.parse(body.renewUntil)).toBeLessThan(Date.now() + 7 * 86_400_000 * 0.9);
+  });
+
+  test('confirming twice is harmless, and the advice tells generation and window', async () => {
+    const who = await activeUnit();
+    expect((await confirm(who.op)).status).toBe(200);
+    const advice = await unit.call('GET', '/v1/advice', { as: who.op });
+    expect(advice.body).toMatchObject({ generation: 1, state: 'confirmed', pickup: false });
+    expect(Date.parse(advice.body.renewFrom)).toBeLessThan(Date.parse(advice.body.renewUntil));
+  });
+
+  test('a request without the old key’s signature, or with another key’s, is refused', async () => {
+    const who = await activeUnit();
+    const wrong = await renew({ as: who.op, signWith: await unit.newKey() });
+    expect([wrong.status, wrong.body.code]).toEqual([403, 'DENIED']);
+    expect(await refusals(who)).toEqual(['POP_FAIL']);
+    const nonce = await unit.nonce(who.op);
+    const csr = await unit.csr(await unit.newKey(), nonce);
+    const none = await post('/v1/renew', who.op, { csr: await unit.base64(csr) });
+    expect([none.status, none.body.code]).toEqual([400, 'BAD_REQUEST']);
+  });
+
+  test('the old key may not follow itself', async () => {
+    const who = await activeUnit();
+    expect((await renew({ as: who.op, keyFile: who.op.keyFile })).status).toBe(403);
+    expect(await refusals(who)).toEqual(['KEY_IN_USE']);
+  });
+
+  test('another unit’s key is KEY_IN_USE and flags the caller only', async () => {
+    const [who, other] = [await activeUnit(), await activeUnit()];
+    expect((await renew({ as: who.op, keyFile: other.op.keyFile })).status).toBe(403);
+    expect(await refusals(who)).toEqual(['KEY_IN_USE']);
+    expect(await refusals(other)).toEqual([]);
+    expect(await stateOf(other)).toBe('ACTIVE');
+  });
+
+  test('a bootstrap certificate does not renew', async () => {
+    const who = await activeUnit();
+    expect((await renew({ as: who })).status).toBe(403);
+    expect(await refusals(who)).toEqual(['NOT_ACTIVATED']);
+  });
+
+  test('a replayed request is NONCE_BAD once its answer no longer stands, and never evidence', async () => {
+    const who = await activeUnit();
+    const first = await renew({ as: who.op });
+    const replay = await post('/v1/renew', who.op, first.json, randomUUID());
+    expect(replay.body.certificate).toBe(first.body.certificate);
+    await confirm(must(first.next));
+    const second = must((await renew({ as: must(first.next) })).next);
+    await confirm(second);
+    expect((await post('/v1/renew', who.op, first.json, randomUUID())).status).toBe(403);
+    expect(await refusals(who)).toEqual(['NONCE_BAD']);
+    expect(await stateOf(who)).toBe('ACTIVE');
+  });
+});
+
+describe('lost answers (REN-3)', () => {
+  test('same idempotency key and key: the identical certificate, before and after the confirmation', async () => {
+    const who = await activeUnit();
+    const first = await renew({ as: who.op });
+    const again = await renew({ as: who.op, keyFile: first.keyFile, idempotencyKey: first.idempotencyKey });
+    expect(again.body.certificate).toBe(first.body.certificate);
+    await confirm(must(first.next));
+    const late = await renew({ as: who.op, keyFile: first.keyFile, idempotencyKey: first.idempotencyKey });
+    expect(late.body.certificate).toBe(first.body.certificate);
+    expect(await stateOf(who)).toBe('ACTIVE');
+  });
+
+  test('same idempotency key, other key: 409, in the record (F7)', async () => {
+    const who = await activeUnit();
+    const first = await renew({ as: who.op });
+    const other = await renew({ as: who.op, idempotencyKey: first.idempotencyKey });
+    expect([other.status, other.body.code]).toEqual([409, 'BAD_REQUEST']);
+    expect(await refusals(who)).toEqual(['IDEMPOTENCY_CONFLICT']);
+  });
+
+  test('a lost pending key costs one soft displacement', async () => {
+    const who = await activeUnit();
+    await renew({ as: who.op });
+    const second = await renew({ as: who.op });
+    expect(second.status).toBe(200);
+    expect((await confirm(must(second.next))).status).toBe(200);
+    expect((await world.ledger(who, 'lineage.forked')).map(({ grade }) => grade)).toEqual(['soft']);
+  });
+});
+
+describe('forks (REN-4)', () => {
+  test('D4: a thief renews first and confirms; the genuine unit’s renewal holds both within milliseconds', async () => {
+    const who = await activeUnit();
+    const thief = must((await renew({ as: who.op })).next);
+    await confirm(thief);
+    const genuine = await renew({ as: who.op });
+    expect([genuine.status, genuine.body.code]).toEqual([403, 'DENIED']);
+    expect(await stateOf(who)).toBe('QUARANTINED');
+    const [fork] = await world.ledger(who, 'lineage.forked');
+    expect(fork).toMatchObject({ grade: 'hard', row: 'head-1, other key, head confirmed' });
+    const { rows } = await world.db.pool.query(
+      `SELECT count(*)::int AS held FROM revoked_certificate WHERE unit_id = $1 AND state = 'held'`,
+      [who.id],
+    );
+    expect(rows[0].held).toBeGreaterThanOrEqual(2);
+    for (const branch of [thief, who.op]) expect((await renew({ as: branch })).status).toBe(403);
+  });
+
+  test('a displaced key that is proved again is a hard fork', async () => {
+    const who = await activeUnit();
+    const displaced = must((await renew({ as: who.op })).next);
+    await renew({ as: who.op });
+    expect((await confirm(displaced)).status).toBe(403);
+    expect(await stateOf(who)).toBe('QUARANTINED');
+  });
+
+  test('an old key that was proved before the competing event harms nobody', async () => {
+    const who = await activeUnit();
+    const oldNonce = await unit.nonce(who.op);
+    const { pemFile, keyFile } = who.op;
+    // One connection, two requests: the handshake is older than the successor that arises in between.
+    const winner = renew({ as: who.op, nonce: await unit.nonce(who.op) });
+    expect((await winner).status).toBe(200);
+    await confirm(must((await winner).next));
+    const csr = await unit.csr(await unit.newKey(), oldNonce);
+    const text = await unit.predecessorSignature(keyFile, oldNonce, csr);
+    const late = await post(
+      '/v1/renew',
+      { pemFile, keyFile },
+      { csr: await unit.base64(csr), predecessorSignature: text },
+    );
+    // This connection is new, so its handshake is live proof by itself: the fork is hard.
+    expect(late.status).toBe(403);
+    expect(await stateOf(who)).toBe('QUARANTINED');
+  });
+
+  test('F8: two keys at once through two servers: one successor, the other is told to come again', async () => {
+    const second = await world.addReplica();
+    const other = curlUnit(world.dir, second.port);
+    for (let round = 0; round < 5; round++) {
+      const who = await activeUnit();
+      const [a, b] = await Promise.all([unit.nonce(who.op), other.nonce(who.op)]);
+      const bodies = await Promise.all(
+        [a, b].map(async (nonce) => {
+          const csr = await unit.csr(await unit.newKey(), nonce);
+          const signature = await unit.predecessorSignature(who.op.keyFile, nonce, csr);
+          return { csr: await unit.base64(csr), predecessorSignature: signature };
+        }),
+      );
+      const headers = () => [`Idempotency-Key: ${randomUUID()}`];
+      const answers = await Promise.all([
+        unit.call('POST', '/v1/renew', { as: who.op, json: bodies[0], headers: headers() }),
+        other.call('POST', '/v1/renew', { as: who.op, json: bodies[1], headers: headers() }),
+      ]);
+      const { rows } = await world.db.pool.query(
+        `SELECT count(*)::int AS n FROM lineage_slot WHERE unit_id = $1 AND generation = 2 AND state IN ('pending', 'confirmed')`,
+        [who.id],
+      );
+      expect(rows[0].n).toBe(1);
+      expect(answers.map(({ status }) => status)).toContain(200);
+      expect(await stateOf(who)).toBe('ACTIVE');
+    }
+  });
+
+  test('F6: 50 identical requests through two servers get one certificate', async () => {
+    const second = await world.addReplica();
+    const other = curlUnit(world.dir, second.port);
+    const who = await activeUnit();
+    const nonce = await unit.nonce(who.op);
+    const csr = await unit.csr(await unit.newKey(), nonce);
+    const json = {
+      csr: await unit.base64(csr),
+      predecessorSignature: await unit.predecessorSignature(who.op.keyFile, nonce, csr),
+    };
+    const headers = [`Idempotency-Key: ${randomUUID()}`];
+    const answers = await Promise.all(
+      Array.from({ length: 50 }, (_, at) =>
+        (at % 2 === 0 ? unit : other).call('POST', '/v1/renew', { as: who.op, json, headers }),
+      ),
+    );
+    const good = answers.filter(({ status }) => status === 200);
+    expect(answers.every(({ status }) => status === 200 || status === 503)).toBe(true);
+    expect(good.length).toBeGreaterThan(0);
+    expect(new Set(good.map(({ body }) => body.certificate)).size).toBe(1);
+    const { rows } = await world.db.pool.query(
+      'SELECT count(*)::int AS n FROM lineage_slot WHERE unit_id = $1 AND generation = 2',
+      [who.id],
+    );
+    expect(rows[0].n).toBe(1);
+  });
+});
+
+describe('comeback (REN-5)', () => {
+  test('an expired head renews by itself inside its tier, and not from an authoritative other line', async () => {
+    const who = await activeUnit({ profile: 'test-short' });
+    await sleep(3_500);
+    const lineId = await world.addLine('far away', '127.0.0.0/8');
+    const refused = await renew({ as: who.op });
+    expect([refused.status, refused.body.code]).toEqual([403, 'REACTIVATE']);
+    await world.db.pool.query('DELETE FROM line_prefix WHERE line_id = $1', [lineId]);
+    expect((await renew({ as: who.op })).status).toBe(200);
+  });
+});
+
+describe('states', () => {
+  test.each([
+    ['LOST', 'DEVICE_LOST'],
+    ['SUSPENDED', 'DEVICE_SUSPENDED'],
+    ['RETIRED', 'DEVICE_RETIRED'],
+  ])('a %s unit gets the answer of any refusal, and the record says %s', async (state, code) => {
+    const who = await activeUnit();
+    await world.db.pool.query('UPDATE unit SET state = $2 WHERE id = $1', [who.id, state]);
+    const answer = await renew({ as: who.op });
+    expect([answer.status, answer.body.code]).toEqual([403, 'DENIED']);
+    expect(await refusals(who)).toEqual([code]);
+  });
+
+  test('a DORMANT unit that renews is ACTIVE again', async () => {
+    const who = await activeUnit();
+    await world.db.pool.query(`UPDATE unit SET state = 'DORMANT' WHERE id = $1`, [who.id]);
+    expect((await renew({ as: who.op })).status).toBe(200);
+    expect(await stateOf(who)).toBe('ACTIVE');
+  });
+});
