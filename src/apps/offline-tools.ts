@@ -13,6 +13,8 @@ import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { auditTable } from '../operator/audit/audit-table.js';
+import { checkLedger } from '../operator/audit/check-ledger.pg.js';
+import { checkTable } from '../operator/audit/check-table.js';
 import { exportedSource, exportLedger } from '../operator/audit/export-directory.js';
 import type { LedgerSource } from '../operator/audit/ledger-source.js';
 import { databaseSource } from '../operator/audit/ledger-source.pg.js';
@@ -25,6 +27,7 @@ import { removeHome } from '../platform/db/embedded-postgres-place.js';
 import { openPool, type Pool } from '../platform/db/pool.pg.js';
 import { FemtoError } from '../platform/errors.js';
 import { hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
+import { ocspAskerIfServed } from './ask-ocsp.js';
 import { ceremonyWithTokens } from './ceremony.js';
 import { doctorChecks, effectiveConfig } from './doctor-checks.js';
 
@@ -66,7 +69,18 @@ export const offlineTools: OfflineTools = {
       return { exitCode: report.exitCode, table: auditTable(report), report };
     });
   },
-  checkLedger: () => Promise.reject(new FemtoError('INTERNAL', 'check-ledger is not bound')),
+  checkLedger: (data) =>
+    withDatabaseUrl(data, async (databaseUrl) => {
+      const { host, port } = effectiveConfig(data).listen.status;
+      const askOcsp = await ocspAskerIfServed(`http://${host.includes(':') ? `[${host}]` : host}:${port}`);
+      const report = await checkLedger({
+        databaseUrl,
+        paths: dataPaths(data),
+        auditCertificates: auditCertificatesOf(data),
+        ...(askOcsp !== null && { askOcsp }),
+      });
+      return { exitCode: report.exitCode, table: checkTable(report), report };
+    }),
   export: (data, out) =>
     withSource(data, undefined, undefined, async (source) => ({
       directory: resolve(out),
@@ -103,16 +117,19 @@ async function withSource<T>(
   }
   return await withDatabaseUrl(data, async (databaseUrl) => {
     const anchorDir = anchors ?? dataPaths(data).anchors;
-    const auditCertificates = readHierarchy(hierarchyPath(data))
-      .entries.filter(({ kind }) => kind === 'audit')
-      .map(({ certificatePem }) => certificatePem);
-    const source = databaseSource({ databaseUrl, anchorDir, auditCertificates });
+    const source = databaseSource({ databaseUrl, anchorDir, auditCertificates: auditCertificatesOf(data) });
     try {
       return await work(source);
     } finally {
       await source.close();
     }
   });
+}
+
+function auditCertificatesOf(data: string): string[] {
+  return readHierarchy(hierarchyPath(data))
+    .entries.filter(({ kind }) => kind === 'audit')
+    .map(({ certificatePem }) => certificatePem);
 }
 
 /** The database of a running installation, or the embedded one started for the while where nobody holds it. */
