@@ -42,7 +42,7 @@ export function judgeCrl(request: SignRequest, by: CrlJudgement): NewestCrl | un
   const thisUpdateMs = timeMs(thisUpdate.tag, thisUpdate.content);
   checkLife(thisUpdateMs, timeMs(nextUpdate.tag, nextUpdate.content), by);
   const revoked = fields.optional(TAG.SEQUENCE);
-  const extensions = readExtensionMap(fields.enter(0xa0, 'CRL extensions'));
+  const extensions = readExtensionMap(fields.expect(0xa0, 'CRL extensions').content);
   fields.end();
   const authority = extensions.get(AUTHORITY_KEY);
   if (!authority) deny('The CRL has no authority key identifier.');

@@ -3,7 +3,6 @@
  * must agree. It runs before every signature, so it cuts slices and compares bytes where it can.
  */
 import { TAG } from '../../x509/der.js';
-import { checkMinimalInteger, DerReader, readDer } from '../../x509/der-reader.js';
 import { Refusal } from './refusal.js';
 
 export interface LeafTbs {
@@ -19,57 +18,126 @@ export interface LeafTbs {
   readonly extensions: ReadonlyMap<string, { readonly critical: boolean; readonly value: Buffer }>;
 }
 
-const WHAT = 'certificate';
 /** Ours are under 1 KiB. */
 const TBS_BYTES_MAX = 16_384;
 const VERSION_3 = Buffer.from('a003020102', 'hex');
 
-/** @throws Refusal or FemtoError BAD_REQUEST */
+/** @throws Refusal BAD_REQUEST */
 export function readLeafTbs(tbs: Buffer): LeafTbs {
   if (tbs.length > TBS_BYTES_MAX) throw bad(`is larger than ${TBS_BYTES_MAX} bytes`);
-  const fields = readDer(tbs, TAG.SEQUENCE, WHAT);
-  if (!fields.expect(0xa0, 'version').der.equals(VERSION_3)) throw bad('is not version 3');
-  const serialContent = fields.expect(TAG.INTEGER, 'serial number').content;
-  checkMinimalInteger(serialContent, WHAT);
-  const signatureAlgorithmDer = fields.expect(TAG.SEQUENCE, 'signature algorithm').der;
-  const issuerDer = fields.expect(TAG.SEQUENCE, 'issuer').der;
-  const validity = fields.enter(TAG.SEQUENCE, 'validity');
-  const notBefore = validity.next();
-  const notAfter = validity.next();
-  validity.end();
-  const subjectDer = fields.expect(TAG.SEQUENCE, 'subject').der;
-  const spkiDer = fields.expect(TAG.SEQUENCE, 'public key').der;
-  const extensions = readExtensionMap(fields.enter(0xa3, 'extensions'));
-  fields.end();
-  return {
-    serial: serialContent[0] === 0 ? serialContent.subarray(1) : serialContent,
-    signatureAlgorithmDer,
-    issuerDer,
-    notBeforeMs: timeMs(notBefore.tag, notBefore.content),
-    notAfterMs: timeMs(notAfter.tag, notAfter.content),
-    subjectDer,
-    spkiDer,
-    extensions,
-  };
+  const walk = new DerWalk(tbs);
+  walk.enter(TAG.SEQUENCE);
+  if (!walk.whole(0xa0).equals(VERSION_3)) throw bad('is not version 3');
+  const serial = positiveInteger(walk.content(TAG.INTEGER));
+  const signatureAlgorithmDer = walk.whole(TAG.SEQUENCE);
+  const issuerDer = walk.whole(TAG.SEQUENCE);
+  const afterValidity = walk.enter(TAG.SEQUENCE);
+  const notBeforeMs = walk.time();
+  const notAfterMs = walk.time();
+  walk.leave(afterValidity);
+  const subjectDer = walk.whole(TAG.SEQUENCE);
+  const spkiDer = walk.whole(TAG.SEQUENCE);
+  const extensions = readExtensionMap(walk.content(0xa3));
+  walk.leave(tbs.length);
+  return { serial, signatureAlgorithmDer, issuerDer, notBeforeMs, notAfterMs, subjectDer, spkiDer, extensions };
 }
 
-/** Extension map from a reader that stands before the SEQUENCE OF Extension; one of a kind (RFC 5280 section 4.2). */
-export function readExtensionMap(wrapped: DerReader): Map<string, { critical: boolean; value: Buffer }> {
-  const list = wrapped.enter(TAG.SEQUENCE, 'extensions');
-  wrapped.end();
+/** Extensions from the content of their explicit tag; one of a kind (RFC 5280 section 4.2). */
+export function readExtensionMap(wrapped: Buffer): Map<string, { critical: boolean; value: Buffer }> {
+  const walk = new DerWalk(wrapped);
+  walk.enter(TAG.SEQUENCE);
   const extensions = new Map<string, { critical: boolean; value: Buffer }>();
-  while (!list.atEnd) {
-    const entry = new DerReader(list.expect(TAG.SEQUENCE, 'extension').content, 'extension');
-    const key = entry.expect(TAG.OID, 'extension').content.toString('latin1');
-    const critical = entry.optional(TAG.BOOLEAN);
+  while (walk.at < wrapped.length) {
+    const afterExtension = walk.enter(TAG.SEQUENCE);
+    const key = walk.text(TAG.OID);
+    const critical = walk.peek() === TAG.BOOLEAN;
     // DER forbids an explicit FALSE, which is the default.
-    if (critical !== undefined && critical.content[0] !== 0xff) throw bad('has a BOOLEAN that is not DER');
-    const { content: value } = entry.expect(TAG.OCTET_STRING, 'extension');
-    entry.end();
+    if (critical && walk.text(TAG.BOOLEAN) !== '\xff') throw bad('has a BOOLEAN that is not DER');
+    const value = walk.content(TAG.OCTET_STRING);
+    walk.leave(afterExtension);
     if (extensions.has(key)) throw bad('has one extension twice');
-    extensions.set(key, { critical: critical !== undefined, value });
+    extensions.set(key, { critical, value });
   }
+  walk.leave(wrapped.length);
   return extensions;
+}
+
+/** Walks DER by offsets: a certificate has forty elements, and a slice of each would cost more than reading them. */
+class DerWalk {
+  at = 0;
+  private start = 0;
+  private end = 0;
+
+  constructor(private readonly bytes: Buffer) {}
+
+  peek(): number | undefined {
+    return this.bytes[this.at];
+  }
+
+  /** Goes inside the next element; returns its end, for {@link leave}. */
+  enter(tag: number): number {
+    this.header(tag);
+    this.at = this.start;
+    return this.end;
+  }
+
+  /** Everything of the element that was entered has been read. */
+  leave(end: number): void {
+    if (this.at !== end) throw bad('has elements that do not fit their lengths');
+  }
+
+  /** Tag, length and content of the next element. */
+  whole(tag: number): Buffer {
+    const from = this.at;
+    this.header(tag);
+    this.at = this.end;
+    return this.bytes.subarray(from, this.end);
+  }
+
+  content(tag: number): Buffer {
+    this.header(tag);
+    this.at = this.end;
+    return this.bytes.subarray(this.start, this.end);
+  }
+
+  text(tag: number): string {
+    this.header(tag);
+    this.at = this.end;
+    return this.bytes.toString('latin1', this.start, this.end);
+  }
+
+  time(): number {
+    const tag = this.peek() ?? 0;
+    return timeMs(tag, this.content(tag));
+  }
+
+  /** Reads tag and length; low tag numbers and minimal definite lengths only (X.690 section 10.1). */
+  private header(tag: number): void {
+    const { bytes, at } = this;
+    const first = bytes[at + 1];
+    if (bytes[at] !== tag || first === undefined)
+      throw bad(`has no element with tag ${tag.toString(16)} where one must be`);
+    let start = at + 2;
+    let length = first;
+    if (first >= 0x80) {
+      const octets = first & 0x7f;
+      if (octets === 0 || octets > 4 || start + octets > bytes.length) throw bad('has a length that is not DER');
+      length = bytes.readUIntBE(start, octets);
+      if (length < 0x80 || bytes[start] === 0) throw bad('has a padded length');
+      start += octets;
+    }
+    this.start = start;
+    this.end = start + length;
+    if (this.end > bytes.length) throw bad('is shorter than its length says');
+  }
+}
+
+function positiveInteger(content: Buffer): Buffer {
+  const [first, second] = content;
+  const isPadded = first === 0 && second !== undefined && second < 0x80;
+  if (first === undefined || first >= 0x80 || isPadded)
+    throw bad('has a serial number that is not a positive DER INTEGER');
+  return first === 0 ? content.subarray(1) : content;
 }
 
 /** Map key of an extension: the OID's content octets as latin1, so that the hot path decodes no OIDs. */
@@ -91,15 +159,13 @@ export function timeMs(tag: number, content: Buffer): number {
   if (yearDigits === 2) year += year >= 50 ? 1_900 : 2_000;
   const month = number(content, yearDigits, 2);
   const day = number(content, yearDigits + 2, 2);
-  const ms = Date.UTC(
-    year,
-    month - 1,
-    day,
-    number(content, yearDigits + 4, 2),
-    number(content, yearDigits + 6, 2),
-    number(content, yearDigits + 8, 2),
-  );
-  // Date.UTC rolls 31 February over into March: such a day must not pass.
+  const hour = number(content, yearDigits + 4, 2);
+  const minute = number(content, yearDigits + 6, 2);
+  const second = number(content, yearDigits + 8, 2);
+  // Date.UTC rolls too large parts over: a verifier would refuse such a time or read another one.
+  if (hour > 23 || minute > 59 || second > 59) throw bad('has a time of day that does not exist');
+  const ms = Date.UTC(year, month - 1, day, hour, minute, second);
+  // So does 31 February, into March.
   const back = new Date(ms);
   if (back.getUTCMonth() !== month - 1 || back.getUTCDate() !== day) throw bad('has a day that does not exist');
   return ms;
