@@ -53,7 +53,7 @@ export interface StatusServiceDeps {
   readonly signer: Signer;
   readonly clock: Clock;
   readonly crlDirectories: readonly string[];
-  /** Certificates of CAs beside those in the database: what the ceremony left on this host. */
+  /** What the ceremony left on this host: CAs, responders, the audit key. */
   readonly ceremonyCertificates: () => readonly { label: string; der: Buffer }[];
   readonly goodSeconds: number;
   readonly livePerSecond?: number;
@@ -77,7 +77,14 @@ const DIRECTORY_EVERY_MS = 10_000;
 /** OCSP, CRLs, CA certificates and time behind one handler. Starts with a database that is away, and goes on without it. */
 export async function openStatusService(deps: StatusServiceDeps): Promise<StatusService> {
   const { transactor, clock, onTrouble } = deps;
-  const directory = makeResponderDirectory({ issuers: deps.issuers, signers: ocspSignerStore, transactor, clock });
+  let ceremony = deps.ceremonyCertificates();
+  const directory = makeResponderDirectory({
+    issuers: deps.issuers,
+    signers: ocspSignerStore,
+    transactor,
+    clock,
+    ceremonial: () => ceremony.map(({ der }) => der),
+  });
   const responder = makeOcspResponder({
     directory,
     status: makeStatusReader(transactor.read),
@@ -94,15 +101,21 @@ export async function openStatusService(deps: StatusServiceDeps): Promise<Status
     directories: deps.crlDirectories,
     newerCrls: (known) => crlStore.newerThan(transactor.read, known),
     certificates: async () => {
-      const own = deps.ceremonyCertificates();
-      if (own.length > 0 && !directory.isLoaded()) return own;
+      if (ceremony.length > 0 && !directory.isLoaded()) return ceremony;
       const recorded = await deps.issuers.all();
-      return [...recorded.map(({ label, certificateDer }) => ({ label, der: certificateDer })), ...own];
+      return [...recorded.map(({ label, certificateDer }) => ({ label, der: certificateDer })), ...ceremony];
     },
     onTrouble,
   });
   const loops = [
-    every(DIRECTORY_EVERY_MS, () => directory.refresh(), onTrouble),
+    every(
+      DIRECTORY_EVERY_MS,
+      async () => {
+        ceremony = deps.ceremonyCertificates();
+        await directory.refresh();
+      },
+      onTrouble,
+    ),
     every(SHELF_EVERY_MS, () => shelf.refresh(), onTrouble),
   ];
   await Promise.all(loops.map(({ first }) => first));

@@ -26,7 +26,9 @@ export interface StatusPort {
 
 export async function openStatusPort(
   world: StatusWorld,
-  options: Partial<Pick<StatusServiceDeps, 'transactor' | 'clock' | 'livePerSecond' | 'time'>> & { dir?: string } = {},
+  options: Partial<
+    Pick<StatusServiceDeps, 'transactor' | 'clock' | 'livePerSecond' | 'time' | 'ceremonyCertificates'>
+  > & { dir?: string } = {},
 ): Promise<StatusPort> {
   const clock: Clock = options.clock ?? systemClock;
   const transactor = options.transactor ?? world.transactor;
@@ -39,7 +41,7 @@ export async function openStatusPort(
     signer: world.signer,
     clock,
     crlDirectories: [dir],
-    ceremonyCertificates: () => [],
+    ceremonyCertificates: options.ceremonyCertificates ?? (() => []),
     goodSeconds: 3_600,
     ...(options.livePerSecond !== undefined && { livePerSecond: options.livePerSecond }),
     time: options.time ?? { clock, sign: () => refuse() },

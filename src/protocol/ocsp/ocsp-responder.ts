@@ -200,9 +200,9 @@ class Responder implements OcspResponder {
       const now = this.deps.clock.now();
       const heard = facts.heartbeatAt !== null && facts.heartbeatAt < now ? facts.heartbeatAt : now;
       const thisUpdate = new Date(Math.floor(heard.getTime() / 1_000) * 1_000);
-      // A responder's own certificate is recorded with the CA, not among the leaves.
-      const isResponder = issuer.signers.some((signer) => signer.serial.equals(serial));
-      const status = decideStatus(isResponder ? { ...facts, isIssued: true } : facts, serial, now);
+      // Responders and what the ceremony made are recorded with the CA, not among the leaves.
+      const isOwn = issuer.ownSerials.has(serial.toString('hex'));
+      const status = decideStatus(isOwn ? { ...facts, isIssued: true } : facts, serial, now);
       const wanted = thisUpdate.getTime() + secondsFor(status, this.deps.goodSeconds) * 1_000;
       // Nobody can check an answer after its signer has ended.
       return { status, thisUpdate, nextUpdate: new Date(Math.min(wanted, responder.notAfter.getTime())) };

@@ -4,6 +4,7 @@ import { checkOcspSigner, currentSigner, type OcspSigner, type OcspSignerStore }
 import type { Clock } from '../../platform/clock.js';
 import type { Transactor } from '../../platform/db/transaction.js';
 import { asFemtoError } from '../../platform/errors.js';
+import { readCertificate, verifyCertificateSignature } from '../../x509/certificate.js';
 import { type CertId, ocspIssuerHashes } from '../../x509/ocsp.js';
 import { readSpki } from '../../x509/spki.js';
 
@@ -12,6 +13,8 @@ export interface AnsweringIssuer {
   readonly issuer: Issuer;
   /** Checked signers, newest first; the one to use now is {@link ResponderDirectory.signerOf}. */
   readonly signers: readonly OcspSigner[];
+  /** Hex serials that it signed at a ceremony or for its responders: good, though they are not among the leaves. */
+  readonly ownSerials: ReadonlySet<string>;
 }
 
 export interface ResponderDirectory {
@@ -35,6 +38,8 @@ export interface ResponderDirectoryDeps {
   readonly signers: OcspSignerStore;
   readonly transactor: Pick<Transactor, 'read'>;
   readonly clock: Clock;
+  /** Certificates that a ceremony made, DER: the audit key's, first responders'. Believed by their signature alone. */
+  readonly ceremonial: () => readonly Buffer[];
 }
 
 /** Roots sign their CRL at a ceremony and have no responder; a retired CA is answered for until its last certificate. */
@@ -84,6 +89,7 @@ async function load(
   const rows = await deps.signers.ocspSigners(deps.transactor.read, deps.clock.now());
   const byHashes = new Map<string, AnsweringIssuer>();
   const troubles: string[] = [];
+  const ceremonial = deps.ceremonial().map(readCertificate);
   for (const issuer of await deps.issuers.all()) {
     if (!ANSWERED_KINDS.has(issuer.kind)) continue;
     const signers: OcspSigner[] = [];
@@ -95,9 +101,14 @@ async function load(
       }
     }
     if (signers.length === 0) troubles.push(`${issuer.label} has no valid OCSP signer: its answers are tryLater.`);
-    const hashes = ocspIssuerHashes(issuer.subjectDer, readSpki(issuer.spkiDer));
+    const spki = readSpki(issuer.spkiDer);
+    const hashes = ocspIssuerHashes(issuer.subjectDer, spki);
+    const own = ceremonial.filter(
+      (each) => each.issuerDer.equals(issuer.subjectDer) && verifyCertificateSignature(each, spki),
+    );
+    const ownSerials = new Set([...own, ...signers].map(({ serial }) => serial.toString('hex')));
     for (const { nameHash, keyHash } of [hashes.sha1, hashes.sha256]) {
-      byHashes.set(keyOf(nameHash, keyHash), { issuer, signers });
+      byHashes.set(keyOf(nameHash, keyHash), { issuer, signers, ownSerials });
     }
   }
   return { byHashes, troubles };

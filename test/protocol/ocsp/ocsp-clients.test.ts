@@ -156,6 +156,21 @@ describe('openssl ocsp (REV-2, RFC 6960)', () => {
     expect(text).toContain('responder.pem: good');
   });
 
+  test('what the ceremony made is good where the ceremony was, by its signature and not by its name', async () => {
+    const made = await world.issue({ state: 'signing', ca: world.servicesCa, purpose: 'services' });
+    await world.db.pool.query('DELETE FROM issuance_intent WHERE serial = $1', [made.serial]);
+    const told = async (der: Buffer) => {
+      const other = await openStatusPort(world, { ceremonyCertificates: () => [{ label: 'audit', der }] });
+      const text = await opensslOcsp(other, { ca: world.servicesCa, root: world.roots.services, serial: made.serial });
+      await other.close();
+      return text;
+    };
+    expect(await told(made.der)).toContain(': good');
+    const forged = Buffer.from(made.der);
+    forged.writeUInt8(forged.readUInt8(forged.length - 1) ^ 1, forged.length - 1);
+    expect(await told(forged)).toContain(': revoked');
+  });
+
   test('several questions in one: every answer, one signature; from two CAs: unauthorized', async () => {
     const [one, two] = [await unitWith(), await unitWith()];
     await rooms.revocation.revoke({ ...why, selection: { by: 'unit', unitId: two.unitId } });
