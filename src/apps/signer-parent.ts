@@ -36,6 +36,7 @@ export class SignerParent {
   private loggingIn: ClassProcess | undefined;
   private stopping = false;
   private timer: NodeJS.Timeout | undefined;
+  private watchedMs = performance.now();
 
   constructor(
     /** Module that a class process runs; it is given `--class` and `--signer-config`. */
@@ -158,6 +159,10 @@ export class SignerParent {
 
   private watch(): void {
     const now = performance.now();
+    // Where this process did not get its own turn in time, its children did not either: that is no hanging token.
+    const lateMs = now - this.watchedMs - PING_EVERY_MS;
+    this.watchedMs = now;
+    if (lateMs > PING_EVERY_MS) for (const one of this.classes) one.heardMs += lateMs;
     for (const one of this.classes) {
       const { child } = one;
       if (!child?.connected) continue;
