@@ -2,12 +2,13 @@
  * A whole installation for a test: the supervisor as a person starts it, on free ports, in a scratch data directory.
  * Needs the build (`npm test` makes it).
  */
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { promisify } from 'node:util';
 import { stringify } from 'yaml';
 import { type ConfigInput, loadConfig } from '../../src/platform/config/config.js';
 import { environmentWithoutSettings } from '../../src/platform/config/environment.js';
@@ -22,21 +23,29 @@ export interface TestInstallation {
   output(): string;
   /** Resolves when standard output or error contains the text; rejects when the process ends first. */
   said(text: string, timeoutMs?: number): Promise<void>;
+  /** Resolves with the exit code once it has ended by itself. */
+  over(): Promise<number | null>;
   /** Sends a signal and resolves with the exit code. */
   end(signal?: NodeJS.Signals): Promise<number | null>;
+  /** Resolves with the exit code when it ends by itself. */
+  ended(): Promise<number | null>;
   /** Ends it if it still runs and removes its data. Call in afterAll. */
   remove(): Promise<void>;
 }
 
+const COMMAND = fileURLToPath(new URL('../../bin/femtopki.mjs', import.meta.url));
+const CEREMONY = fileURLToPath(new URL('../../hsm-config/ceremony/demo.yaml', import.meta.url));
 const START = fileURLToPath(new URL('../../bin/start.mjs', import.meta.url));
 
 /**
  * @param args      further arguments, e.g. `--once`
  * @param settings  laid over the free ports
+ * @param ceremonyFirst  `femtopki ca init` makes the hierarchy beforehand, so that the start is not a first run and tells
+ *   no story
  * @param dataDir   an earlier installation's directory, to start it again
  */
 export async function startInstallation(
-  options: { args?: readonly string[]; settings?: ConfigInput; dataDir?: string } = {},
+  options: { args?: readonly string[]; settings?: ConfigInput; dataDir?: string; ceremonyFirst?: boolean } = {},
 ): Promise<TestInstallation> {
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'fp-inst-'));
   const file = join(dataDir, 'femtopki.yaml');
@@ -45,9 +54,14 @@ export async function startInstallation(
     writeFileSync(file, stringify({ ...(await portSettings()), ...options.settings }));
   }
   const config = loadConfig({ dataDir, env: {} });
+  const environment = { ...environmentWithoutSettings(), NODE_OPTIONS: '' };
+  if (options.ceremonyFirst) {
+    const ceremony = ['--data', dataDir, 'ca', 'init', '--ceremony', CEREMONY];
+    await promisify(execFile)(process.execPath, [COMMAND, ...ceremony], { env: environment });
+  }
   const child = spawn(process.execPath, [START, '--data', dataDir, ...(options.args ?? [])], {
     stdio: ['ignore', 'pipe', 'pipe'],
-    env: { ...environmentWithoutSettings(), NODE_OPTIONS: '' },
+    env: environment,
   });
   let text = '';
   for (const stream of [child.stdout, child.stderr]) {
@@ -72,7 +86,9 @@ export async function startInstallation(
         if (isOver() || Date.now() > deadline) throw new Error(`"${wanted}" was not said:\n${text}`);
       }
     },
+    over: () => exited,
     end,
+    ended: () => exited,
     remove: async () => {
       if (!isOver()) await end();
       removeHome(join(dataDir, 'postgres'));
