@@ -60,6 +60,8 @@ export interface RunningWorker {
 
 const SEQUENCE_EVERY_MS = 200;
 const HEAD_EVERY_MS = 60_000;
+/** How often the head's loop looks; until the first head is signed each look tries. */
+const HEAD_LOOK_MS = 2_000;
 const SCAN_EVERY_MS = 5_000;
 const HOUR_MS = 3_600_000;
 /** Runs that hold a lease for longer than the next run is away prove it in each transaction; this bounds a dead holder. */
@@ -124,6 +126,7 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
   const renewals = { transactor, tasks: pgTaskStore, book: renewalBook, ledger, leases, queue, clock };
 
   const alone = { leases, holder, onError };
+  let headSignedAtMs = Number.NEGATIVE_INFINITY;
   const loops: Loop[] = [
     startLeasedLoop({
       ...alone,
@@ -134,10 +137,11 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
     startLeasedLoop({
       ...alone,
       name: HEADS_LEASE,
-      everyMs: HEAD_EVERY_MS,
+      everyMs: HEAD_LOOK_MS,
       leaseMs: LONG_LEASE_MS + HEAD_EVERY_MS,
       run: async (lease) => {
-        await heads.signHead(lease);
+        if (clock.now().getTime() - headSignedAtMs < HEAD_EVERY_MS) return undefined;
+        if ((await heads.signHead(lease)) !== null) headSignedAtMs = clock.now().getTime();
         const { failure, waiting } = await anchorPending(anchors, lease);
         if (failure)
           alarm('audit heads cannot leave the host', { target: anchors.target.name, waiting, error: failure.message });

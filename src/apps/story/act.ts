@@ -3,7 +3,7 @@ import type { World } from './world.js';
 
 /** One act: something happens, and a tool that is not ours says what came of it. */
 export interface Act {
-  /** Short and stable: tests name it to sabotage its subject. */
+  /** Short and stable: tests name it to break its subject. */
   readonly name: string;
   readonly act: string;
   readonly by: string;
@@ -14,10 +14,7 @@ export interface Act {
   readonly judge: (world: World) => Promise<string>;
 }
 
-/** Called between what happens and its verdict: how a test shows that each act can fail. */
-export type Sabotage = (act: Act, world: World) => Promise<void>;
-
-export async function perform(act: Act, world: World, sabotage?: Sabotage): Promise<ActResult> {
+export async function perform(act: Act, world: World): Promise<ActResult> {
   const result = (got: string): ActResult => ({
     act: act.act,
     by: act.by,
@@ -27,7 +24,6 @@ export async function perform(act: Act, world: World, sabotage?: Sabotage): Prom
   });
   try {
     await act.happen(world);
-    await sabotage?.(act, world);
     return result(await act.judge(world));
   } catch (error) {
     world.context.log.error({ err: error, act: act.name }, 'an act of the story broke off');

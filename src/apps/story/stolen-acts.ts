@@ -63,7 +63,11 @@ export const stolenActs: readonly Act[] = [
     happen: async () => undefined,
     judge: async (world) => {
       const report = (await world.cli(['audit', 'verify'])) as { ok?: boolean; findings?: { message?: string }[] };
-      return `ledger: ${report.ok === true ? 'whole' : JSON.stringify(report.findings)}; head: ${await verifyHead(world)}`;
+      return `ledger: ${report.ok === true ? 'whole' : JSON.stringify(report.findings)}; head: ${await within(
+        PATIENCE_MS,
+        () => verifyHead(world),
+        (said) => said !== 'none yet',
+      )}`;
     },
   },
   {

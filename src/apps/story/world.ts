@@ -70,7 +70,7 @@ export async function makeWorld(context: StoryContext): Promise<World> {
     serialNumber,
     eui,
     fqdn: `${eui}.${realm}`,
-    batch: `B-${serialNumber.slice(-5)}`,
+    batch: batchOf(serialNumber),
     line: `L-${serialNumber.slice(-5)}`,
     address: '127.0.0.1',
     enrolUrl: localhost(config.publicUrls.enrol),
@@ -88,14 +88,27 @@ export async function makeWorld(context: StoryContext): Promise<World> {
   return world;
 }
 
-async function freshNames({ pool }: StoryContext): Promise<{ serialNumber: string; eui: string }> {
-  const { rowCount } = await pool.query('SELECT 1 FROM unit WHERE serial_number = $1', [FIRST.serialNumber]);
-  if (rowCount === 0) return FIRST;
-  const number = randomInt(1_000, 100_000);
-  const eui = `${EUI_PREFIX}${number.toString(16).padStart(6, '0')}`;
-  const serialNumber = `SHB-24-${String(number).padStart(5, '0')}`;
-  const taken = await pool.query('SELECT 1 FROM unit WHERE serial_number = $1 OR eui = $2', [serialNumber, eui]);
-  return taken.rowCount === 0 ? { serialNumber, eui } : await freshNames({ pool } as StoryContext);
+async function freshNames(context: StoryContext): Promise<{ serialNumber: string; eui: string }> {
+  if (await isUnused(context, FIRST)) return FIRST;
+  for (;;) {
+    const number = randomInt(1_000, 100_000);
+    const serialNumber = `SHB-24-${String(number).padStart(5, '0')}`;
+    const names = { serialNumber, eui: `${EUI_PREFIX}${number.toString(16).padStart(6, '0')}` };
+    if (await isUnused(context, names)) return names;
+  }
+}
+
+/** A telling that broke off may have left a batch and no unit. */
+async function isUnused({ pool }: StoryContext, names: { serialNumber: string; eui: string }): Promise<boolean> {
+  const { rowCount } = await pool.query(
+    'SELECT FROM unit WHERE serial_number = $1 OR eui = $2 UNION ALL SELECT FROM batch WHERE name = $3',
+    [names.serialNumber, names.eui, batchOf(names.serialNumber)],
+  );
+  return rowCount === 0;
+}
+
+function batchOf(serialNumber: string): string {
+  return `B-${serialNumber.slice(-5)}`;
 }
 
 async function curl(
