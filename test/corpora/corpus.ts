@@ -115,8 +115,9 @@ interface Finding {
 function judgeWithin(judge: Judge, corpusCase: CorpusCase, bounded: boolean): Omit<Finding, 'ms'> {
   const first = judgeOnce(judge, corpusCase);
   if (bounded && first.ms > CASE_MS_MAX) {
-    // The first run of a code path includes compiling it, and the machine is shared: only a second slow run counts.
-    expect(judgeOnce(judge, corpusCase).ms).toBeLessThan(CASE_MS_MAX);
+    // The first run includes compiling and the machine is shared: only a case that is slow every time counts.
+    const again = [1, 2, 3].map(() => judgeOnce(judge, corpusCase).ms);
+    expect(Math.min(...again)).toBeLessThan(CASE_MS_MAX);
   }
   return { verdict: first.verdict, why: first.why };
 }
