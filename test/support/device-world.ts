@@ -63,6 +63,7 @@ export interface WorldUnit {
   readonly lineId: number;
   readonly bootstrapKey: KeyObject;
   readonly bootstrap: CertificateRecord;
+  readonly bootstrapPem: string;
   /** Files for curl: `<dir>/<serial>.pem` and `.key`. */
   readonly pemFile: string;
   readonly keyFile: string;
@@ -138,6 +139,7 @@ export async function startDeviceWorld(options: { preissueAllowed?: boolean } = 
   let count = 0;
   const addUnit: DeviceWorld['addUnit'] = async ({ profile = 'operational-7d', state = 'BOOTSTRAPPED' } = {}) => {
     count += 1;
+    const lineName = `line-${count}`;
     const serialNumber = `SHB-24-${String(count).padStart(5, '0')}`;
     const eui = `02${count.toString(16).padStart(10, '0')}`;
     const fqdn = `${eui}.${token.hierarchy.realm}`;
@@ -168,9 +170,10 @@ export async function startDeviceWorld(options: { preissueAllowed?: boolean } = 
       id,
       serialNumber,
       fqdn,
-      lineId: await addLine(`line-${count}`),
+      lineId: await addLine(lineName),
       bootstrapKey: privateKey,
       bootstrap,
+      bootstrapPem: certificatePem(bootstrap.der),
       pemFile,
       keyFile,
     };
