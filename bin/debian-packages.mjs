@@ -17,6 +17,7 @@ const TEST = [
   'charon-systemd',
   'libcharon-extra-plugins',
   'libstrongswan-extra-plugins',
+  'libstrongswan-standard-plugins',
   'iproute2',
   'nftables',
   'faketime',

@@ -1,0 +1,204 @@
+/**
+ * A strongSwan gateway and a strongSwan femtocell, each in a network namespace of its own, joined by a veth pair. No ESP:
+ * `childless = force` (RFC 6023) ends at authentication, which is all that certificates decide.
+ */
+import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { connect, createServer, type Server } from 'node:net';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { type CommandResult, runClient } from './command.js';
+
+const CHARON = '/usr/sbin/charon-systemd';
+const READY_MS_MAX = 15_000;
+
+/** What one side holds: file names are kept, contents are PEM. */
+export interface IkeCredentials {
+  /** Trust anchors. */
+  readonly anchors: Readonly<Record<string, string>>;
+  /** Its own certificate and the intermediates it sends along, trusted by nothing but a chain. */
+  readonly certificates: Readonly<Record<string, string>>;
+  readonly keys: Readonly<Record<string, string>>;
+}
+
+export interface IkePeer {
+  /** Puts files in place of those before and loads them with the configuration. */
+  load(credentials: IkeCredentials, connections: string): Promise<void>;
+  swanctl(...args: string[]): Promise<CommandResult>;
+  /** What the daemon wrote since the last call. */
+  newLog(): string;
+}
+
+export interface IkeLab {
+  readonly gateway: IkePeer;
+  readonly unit: IkePeer;
+  close(): Promise<void>;
+}
+
+export const GATEWAY_ADDRESS = '10.91.7.1';
+export const UNIT_ADDRESS = '10.91.7.2';
+
+/**
+ * @param dir         scratch; short, because it holds unix sockets
+ * @param statusPort  the loopback port of CRL and OCSP, which certificates name: each namespace gets it too
+ */
+export async function openIkeLab(dir: string, statusPort: number): Promise<IkeLab> {
+  if (process.getuid?.() !== 0) {
+    throw new Error('Network namespaces and IKE ports need root: run "sudo npm test", or this file alone as root.');
+  }
+  if (!existsSync(CHARON)) throw new Error('charon-systemd is not installed: node bin/prepare.mjs test');
+  const undo: (() => Promise<void> | void)[] = [];
+  const close = async (): Promise<void> => {
+    for (const action of undo.splice(0).reverse()) await action();
+  };
+  try {
+    const [gatewayNamespace, unitNamespace] = makeNamespaces(undo);
+    const relay = join(dir, 'status.sock');
+    undo.push(await outerRelay(relay, statusPort));
+    for (const namespace of [gatewayNamespace, unitNamespace]) await innerRelay(namespace, relay, statusPort, undo);
+    const gateway = await startCharon(join(dir, 'gw'), gatewayNamespace, undo);
+    const unit = await startCharon(join(dir, 'unit'), unitNamespace, undo);
+    return { gateway, unit, close };
+  } catch (error) {
+    await close();
+    throw error;
+  }
+}
+
+function makeNamespaces(undo: (() => void)[]): [string, string] {
+  const ip = (...args: string[]): void => void execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const names = ['g', 'u'].map((side) => `fp-${side}-${process.pid}`) as [string, string];
+  for (const name of names) {
+    ip('netns', 'add', name);
+    undo.push(() => ip('netns', 'del', name));
+    ip('-n', name, 'link', 'set', 'lo', 'up');
+  }
+  const [gateway, unit] = names;
+  ip('link', 'add', 'ike0', 'netns', gateway, 'type', 'veth', 'peer', 'name', 'ike0', 'netns', unit);
+  ip('-n', gateway, 'addr', 'add', `${GATEWAY_ADDRESS}/30`, 'dev', 'ike0');
+  ip('-n', unit, 'addr', 'add', `${UNIT_ADDRESS}/30`, 'dev', 'ike0');
+  for (const name of names) ip('-n', name, 'link', 'set', 'ike0', 'up');
+  return names;
+}
+
+/** A path of the file system is the one road between namespaces that share no network. */
+async function outerRelay(path: string, port: number): Promise<() => Promise<void>> {
+  const server: Server = createServer((inner) => {
+    const outer = connect(port, '127.0.0.1');
+    // A side that breaks off takes the other with it; the client inside sees a closed connection, as it should.
+    inner.on('error', () => outer.destroy()).on('close', () => outer.destroy());
+    outer.on('error', () => inner.destroy()).on('close', () => inner.destroy());
+    inner.pipe(outer).pipe(inner);
+  });
+  await new Promise<void>((done) => server.listen(path, done));
+  return () => new Promise((done) => void server.close(() => done()));
+}
+
+const INNER = `
+const { createServer, connect } = require('node:net');
+createServer((inner) => {
+  const outer = connect(process.argv[1]);
+  inner.on('error', () => outer.destroy());
+  outer.on('error', () => inner.destroy());
+  inner.pipe(outer).pipe(inner);
+}).listen(Number(process.argv[2]), '127.0.0.1', () => console.log('listens'));
+`;
+
+async function innerRelay(
+  namespace: string,
+  path: string,
+  port: number,
+  undo: (() => Promise<void> | void)[],
+): Promise<void> {
+  const child = spawn('ip', ['netns', 'exec', namespace, process.execPath, '-e', INNER, path, String(port)], {
+    stdio: ['ignore', 'pipe', 'inherit'],
+  });
+  undo.push(() => ended(child));
+  await new Promise<void>((done, fail) => {
+    child.stdout.once('data', () => done());
+    child.once('exit', (code) => fail(new Error(`the relay in ${namespace} ended with ${code}`)));
+  });
+}
+
+async function startCharon(dir: string, namespace: string, undo: (() => Promise<void> | void)[]): Promise<IkePeer> {
+  mkdirSync(dir, { recursive: true });
+  const vici = `unix://${join(dir, 'vici')}`;
+  const log = join(dir, 'charon.log');
+  writeFileSync(
+    join(dir, 'strongswan.conf'),
+    [
+      'charon-systemd {',
+      'load_modular = no',
+      // From 5.9.6 on kdf and hmac are plugins of their own.
+      'load = random nonce openssl hmac kdf x509 revocation constraints pubkey pem pkcs1 pkcs8 curl kernel-netlink socket-default vici',
+      `piddir = ${dir}`,
+      'retransmit_tries = 1',
+      'filelog {',
+      'log {',
+      `path = ${log}`,
+      'default = 1',
+      'flush_line = yes',
+      '}',
+      '}',
+      'plugins {',
+      'vici {',
+      `socket = ${vici}`,
+      '}',
+      'revocation {',
+      'enable_crl = yes',
+      'enable_ocsp = yes',
+      'timeout = 10s',
+      '}',
+      '}',
+      '}',
+    ].join('\n'),
+  );
+  const env = { ...process.env, STRONGSWAN_CONF: join(dir, 'strongswan.conf'), SWANCTL_DIR: dir };
+  writeFileSync(log, '');
+  const child = spawn('ip', ['netns', 'exec', namespace, CHARON], { env, stdio: ['ignore', 'inherit', 'inherit'] });
+  undo.push(() => ended(child));
+  const swanctl = (...args: string[]): Promise<CommandResult> =>
+    runClient('env', [
+      `STRONGSWAN_CONF=${env.STRONGSWAN_CONF}`,
+      `SWANCTL_DIR=${dir}`,
+      'swanctl',
+      ...args,
+      '--uri',
+      vici,
+    ]);
+  for (const until = Date.now() + READY_MS_MAX; ; await sleep(50)) {
+    if (existsSync(join(dir, 'vici')) && (await swanctl('--stats')).code === 0) break;
+    if (child.exitCode !== null || Date.now() > until)
+      throw new Error(`charon did not start in ${namespace}:\n${readFileSync(log, 'utf8')}`);
+  }
+  let read = 0;
+  return {
+    swanctl,
+    load: async ({ anchors, certificates, keys }, connections) => {
+      for (const [name, files] of Object.entries({ x509ca: anchors, x509: certificates, private: keys })) {
+        rmSync(join(dir, name), { recursive: true, force: true });
+        mkdirSync(join(dir, name), { mode: 0o700 });
+        for (const [file, pem] of Object.entries(files)) writeFileSync(join(dir, name, file), pem, { mode: 0o600 });
+      }
+      writeFileSync(join(dir, 'swanctl.conf'), connections);
+      const { code, text } = await swanctl('--load-all', '--clear');
+      if (code !== 0) throw new Error(`swanctl --load-all: ${text}`);
+    },
+    newLog: () => {
+      const text = readFileSync(log, 'utf8');
+      const fresh = text.slice(read);
+      read = text.length;
+      return fresh;
+    },
+  };
+}
+
+/** `ip netns exec` becomes the program, so the child's id is the program's own. */
+async function ended(child: ChildProcess): Promise<void> {
+  if (child.exitCode !== null || child.signalCode !== null) return;
+  const gone = new Promise<void>((done) => child.once('exit', () => done()));
+  child.kill('SIGTERM');
+  const late = setTimeout(() => child.kill('SIGKILL'), 5_000);
+  await gone;
+  clearTimeout(late);
+}
