@@ -3,6 +3,7 @@ import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/gl
 import { certificateReader } from '../../src/lifecycle/issuance/certificate-reader.pg.js';
 import { reconcile } from '../../src/lifecycle/issuance/index.js';
 import type { Clock } from '../../src/platform/clock.js';
+import { readSpki } from '../../src/x509/spki.js';
 import { checkIssuance } from '../support/check-issuance.js';
 import {
   type ChildSettings,
@@ -237,6 +238,24 @@ test('a renewal that crashed leaves its head able to renew with the same key', a
   await (await child({ failpoints: 'after-sign:kill' })).issueMany([request]);
   await reconcile(world.reconciler, { signingLimitMs: 0 });
   expect(await (await child({})).issueMany([request])).toMatchObject([{ code: 'ok' }]);
+});
+
+test('a request that takes over an abandoned key and then loses its slot leaves the key as it was', async () => {
+  const unit = await world.addUnit();
+  const crashed = opening(unit);
+  await (await child({ failpoints: 'after-intent:kill' })).issueMany([crashed]);
+  await reconcile(world.reconciler, { signingLimitMs: 0 });
+  const seen = async () =>
+    (
+      await world.db.pool.query('SELECT * FROM key_seen WHERE spki_hash = $1', [
+        readSpki(Buffer.from(crashed.spkiHex, 'hex')).spkiHash,
+      ])
+    ).rows;
+  const before = await seen();
+  expect(before).toHaveLength(1);
+  const codes = (await (await child({})).issueMany([opening(unit), crashed])).map(({ code }) => code);
+  expect(codes).toEqual(['ok', 'STATE_CONFLICT']);
+  expect(await seen()).toEqual(before);
 });
 
 function shifted(byMs: number): Clock {

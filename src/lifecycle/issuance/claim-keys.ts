@@ -19,6 +19,7 @@ export async function claimKeys(
     units: ReadonlyMap<number, LockedUnit>;
     flush: ReadonlySet<string>;
     refused: Map<string, FemtoError>;
+    takeovers: Map<string, string>;
     remarks: LedgerEntry[];
   },
 ): Promise<Draft[]> {
@@ -35,14 +36,14 @@ export async function claimKeys(
     return false;
   });
   if (allowed.length === 0) return [];
-  const claims = new Map(allowed.map((draft) => [draft.attemptId, claimOf(draft, by.at)]));
+  const claims = new Map(allowed.map((draft) => [draft.attemptId, keyClaimOf(draft, by.at)]));
   const holders = await store.claimKeys(tx, [...claims.values()]);
   const held: Draft[] = [];
   for (const draft of allowed) {
     const holder = holders.get(draft.attemptId);
     const claim = claims.get(draft.attemptId);
     const error =
-      holder === undefined || claim === undefined ? null : await judgeHolder(store, tx, draft, claim, holder, by.flush);
+      holder === undefined || claim === undefined ? null : await judgeHolder(store, tx, draft, claim, holder, by);
     if (error === null) {
       held.push(draft);
       continue;
@@ -59,17 +60,19 @@ async function judgeHolder(
   draft: Draft,
   claim: KeyClaim,
   holder: KeyHolder,
-  flush: ReadonlySet<string>,
+  by: { readonly flush: ReadonlySet<string>; readonly takeovers: Map<string, string> },
 ): Promise<FemtoError | null> {
   if (!isSameOwner(draft, holder)) return keyInUse();
-  if (holder.attemptState === 'signing' || flush.has(holder.attemptId)) {
+  if (holder.attemptState === 'signing' || by.flush.has(holder.attemptId)) {
     return new FemtoError('RETRY_LATER', 'This key is being certified already; ask again in a moment.', {
       retryAfterSeconds: 2,
     });
   }
   // Nothing with this key ever left us, so it is still the unit's to bring (fault F1: same request, new serial).
   if (holder.attemptState === 'abandoned') {
-    return (await store.takeOverKey(tx, claim, holder.attemptId)) ? null : keyInUse();
+    if (!(await store.takeOverKey(tx, claim, holder.attemptId))) return keyInUse();
+    by.takeovers.set(draft.attemptId, holder.attemptId);
+    return null;
   }
   return draft.request.sameKeyAllowed === true ? null : keyInUse();
 }
@@ -79,7 +82,7 @@ function isSameOwner({ request }: Draft, holder: KeyHolder): boolean {
   return holder.unitId === null && holder.ownerKind === request.purpose && holder.ownerName === request.commonName;
 }
 
-function claimOf({ attemptId, request }: Draft, at: Date): KeyClaim {
+export function keyClaimOf({ attemptId, request }: Draft, at: Date): KeyClaim {
   return {
     attemptId,
     spkiHash: request.spki.spkiHash,

@@ -57,16 +57,17 @@ export const issuanceStore: IssuanceStore = {
     );
     return rowCount === 1;
   },
-  openLineage: async (tx, unitId, at) => {
+  openLineages: async (tx, unitIds, at) => {
     await tx.query(
-      `INSERT INTO lineage (unit_id, state, opened_at) VALUES ($1, 'open', $2)
+      `INSERT INTO lineage (unit_id, state, opened_at) SELECT unit_id, 'open', $2 FROM unnest($1::int[]) AS u(unit_id)
        ON CONFLICT (unit_id) WHERE state <> 'closed' DO NOTHING`,
-      [unitId, at],
+      [unitIds, at],
     );
-    const { rows } = await tx.query<{ id: number }>(`SELECT id FROM lineage WHERE unit_id = $1 AND state = 'open'`, [
-      unitId,
-    ]);
-    return rows[0]?.id ?? null;
+    const { rows } = await tx.query<{ id: number; unitId: number }>(
+      `SELECT id, unit_id AS "unitId" FROM lineage WHERE unit_id = ANY($1::int[]) AND state = 'open'`,
+      [unitIds],
+    );
+    return new Map(rows.map(({ id, unitId }) => [unitId, id]));
   },
   displaceSlot: async (tx, { slotId, lineageId, generation, newSpkiHash, at }) => {
     const { rows } = await tx.query<{ same: boolean }>(
@@ -87,6 +88,9 @@ export const issuanceStore: IssuanceStore = {
     return rowCount === 1 ? 'soft' : 'too-soon';
   },
   claimSlots,
+  removeSlots: async (tx, slotIds) => {
+    await tx.query(`DELETE FROM lineage_slot WHERE id = ANY($1::bigint[]) AND state = 'signing'`, [slotIds]);
+  },
   confirmPredecessors: async (tx, claims, at) => {
     const { rows } = await tx.query<ConfirmedPredecessor>(
       `UPDATE lineage_slot p SET state = 'confirmed', confirmed_at = $3, confirmed_by = 'renewal'

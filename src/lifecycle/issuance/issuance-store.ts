@@ -18,11 +18,13 @@ export interface IssuanceStore {
 
   /** Closes the unit's lineage; false when it is not its live one. */
   closeLineage(tx: Transaction, change: { lineageId: number; unitId: number; at: Date }): Promise<boolean>;
-  /** The unit's open lineage, made if it has none; null when it is quarantined. */
-  openLineage(tx: Transaction, unitId: number, at: Date): Promise<number | null>;
+  /** Each unit's open lineage, made if it has none; a unit whose lineage is quarantined is missing. */
+  openLineages(tx: Transaction, unitIds: readonly number[], at: Date): Promise<Map<number, number>>;
   displaceSlot(tx: Transaction, change: Displacement): Promise<'same-key' | 'soft' | 'too-soon' | 'not-pending'>;
   /** Slot ids by attempt; a row is missing when its slot is taken, its lineage not open or its predecessor not standing. */
   claimSlots(tx: Transaction, claims: readonly SlotClaim[]): Promise<Map<string, number>>;
+  /** Takes back slots of rows that were refused before anything was signed. */
+  removeSlots(tx: Transaction, slotIds: readonly number[]): Promise<void>;
   /** pending → confirmed for the predecessors of these claims; returns those that changed. */
   confirmPredecessors(tx: Transaction, claims: readonly SlotClaim[], at: Date): Promise<ConfirmedPredecessor[]>;
 
