@@ -3,6 +3,7 @@ import { FemtoError } from '../../platform/errors.js';
 import { canonicalAddress } from '../../platform/net/ip-address.js';
 import { checkUnitTransition, type Unit } from '../model/index.js';
 import { bindCell, bindLine, releaseCell, releaseLine } from './bind-place.js';
+import { changeStates } from './change-states.js';
 import type { Registry, StateChange } from './registry.js';
 import { type RegistryDeps, requireUnit } from './require-unit.js';
 
@@ -17,6 +18,7 @@ export function makeRegistry(deps: RegistryDeps): Registry {
     unitById: (tx, id, options) => units.find(tx, { id }, options?.lock),
     unitByFqdn: (tx, fqdn) => units.find(tx, { fqdn }),
     changeState: (tx, change) => changeState(deps, tx, change),
+    changeStates: (tx, change) => changeStates(deps, tx, change),
     raiseRevocationEpoch: (tx, unitIds) => units.raiseRevocationEpoch(tx, unitIds),
     touchContact: (tx, unitId, at) => units.touchContact(tx, unitId, at, CONTACT_STEP_MS),
     history: (tx, unitId) => units.history(tx, unitId),

@@ -14,6 +14,14 @@ export interface Registry {
    * @throws FemtoError NOT_FOUND; STATE_CONFLICT with `facts.state` = the current state (REG-2)
    */
   changeState(tx: Transaction, change: StateChange): Promise<Unit>;
+  /**
+   * The same for a set, in a few statements: units in one of `from` move, the others keep their state. Returns those that
+   * moved. @throws FemtoError STATE_CONFLICT when one of `from` may not lead to `to`
+   */
+  changeStates(
+    tx: Transaction,
+    change: Omit<StateChange, 'unitId' | 'from'> & { unitIds: readonly number[]; from: readonly UnitState[] },
+  ): Promise<readonly number[]>;
   /** Voids every issuance of these units that began before (T2 compares). Locks the rows in id order. */
   raiseRevocationEpoch(tx: Transaction, unitIds: readonly number[]): Promise<void>;
   /** Last contact only moves forward, and is written at most once a minute a unit. */

@@ -28,6 +28,17 @@ export const unitStore: UnitStore = {
     ]);
   },
 
+  moveStates: async (tx, { unitIds, from, to, reason, at }) =>
+    (
+      await tx.query<{ id: number; serialNumber: string; from: UnitState }>(
+        `WITH moving AS (
+           SELECT id, state FROM unit WHERE id = ANY($1::int[]) AND state = ANY($2::text[]) ORDER BY id FOR NO KEY UPDATE)
+         UPDATE unit SET state = $3, state_reason = $4, state_changed_at = $5 FROM moving WHERE unit.id = moving.id
+         RETURNING unit.id, unit.serial_number AS "serialNumber", moving.state AS "from"`,
+        [unitIds, from, to, reason, at],
+      )
+    ).rows,
+
   appendHistory: async (tx, rows) => {
     await tx.query(
       `INSERT INTO unit_history (unit_id, from_state, to_state, actor, reason, evidence, at)

@@ -27,6 +27,11 @@ export interface TakenIdentities {
 export interface UnitStore {
   find(tx: Transaction, by: UnitKey, lock?: RowLock): Promise<Unit | null>;
   writeState(tx: Transaction, change: { unitId: number; to: UnitState; reason: string; at: Date }): Promise<void>;
+  /** Those of the units that are in one of `from`, locked in id order and moved; each with the state it came from. */
+  moveStates(
+    tx: Transaction,
+    move: { unitIds: readonly number[]; from: readonly UnitState[]; to: UnitState; reason: string; at: Date },
+  ): Promise<{ id: number; serialNumber: string; from: UnitState }[]>;
   appendHistory(tx: Transaction, rows: readonly (StateHistoryRow & { unitId: number })[]): Promise<void>;
   history(tx: Transaction, unitId: number): Promise<StateHistoryRow[]>;
   raiseRevocationEpoch(tx: Transaction, unitIds: readonly number[]): Promise<void>;

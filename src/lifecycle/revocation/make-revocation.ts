@@ -60,5 +60,12 @@ async function revokeUnrecorded(
   // Its key is not blocked: whoever signs outside the system could put anybody's public key into such a certificate.
   const note = `NOT_RECORDED: chains to us, key ${spkiHash.toString('hex')}`;
   const change = { state: 'revoked', reason: 'keyCompromise', actor, at, note } as const;
-  return (await writeStatus(deps, tx, [{ issuerId, serial, notAfter, unitId: null }], change)).length > 0;
+  const entered = (await writeStatus(deps, tx, [{ issuerId, serial, notAfter, unitId: null }], change)).length > 0;
+  if (entered) {
+    const body = { issuerId, serial: serial.toString('hex'), spkiHash: spkiHash.toString('hex'), by: actor };
+    await deps.ledger.append(tx, [
+      { kind: 'certificate.unrecorded', subject: `certificate:${serial.toString('hex')}`, at, body },
+    ]);
+  }
+  return entered;
 }

@@ -4,7 +4,6 @@ import type { Actor, RevocationReason, UnitState } from '../model/index.js';
 import { checkRestrictionBudget } from './restriction-budget.js';
 import type { RestrictOutcome, RestrictRequest, Selection, StatusChange } from './revocation.js';
 import type { RevocationDeps } from './revocation-deps.js';
-import type { SelectedUnit } from './revocation-store.js';
 import { distinctUnits, writeStatus } from './write-status.js';
 
 /** Revoke or hold whatever a selection names. Units named as units also change state; certificates alone leave it. */
@@ -99,8 +98,9 @@ interface UnitRestriction {
 }
 
 /**
- * Units first (locked, so that no record of an issuance can slip between), then all their certificates, those being signed
- * included, then the states. A unit whose state already denies more keeps it.
+ * Units first (locked, so that no record of an issuance can slip between), their epoch and state, then all their
+ * certificates, those being signed included. A unit whose state already denies more keeps it. Certificates come last: the
+ * CRL's dirty mark is one row that everybody who revokes waits for.
  */
 async function restrictUnits(
   deps: RevocationDeps,
@@ -108,29 +108,15 @@ async function restrictUnits(
   { unitIds, to, change, evidence }: UnitRestriction,
 ): Promise<RestrictOutcome> {
   const units = await deps.store.lockUnits(tx, unitIds);
-  const moving = units.filter((unit) => MAY_MOVE[to].includes(unit.state));
-  const held = await deps.store.certificatesOfUnits(tx, unitIds, change.at);
-  if (moving.length > 0)
-    await deps.registry.raiseRevocationEpoch(
-      tx,
-      moving.map(({ id }) => id),
-    );
-  const changed = await writeStatus(deps, tx, held, { ...change, voidsInFlight: true });
-  for (const unit of moving) await move(deps, tx, unit, to, change, evidence);
-  const touched = new Set([...distinctUnits(changed), ...moving.map(({ id }) => id)]);
+  const ids = units.map(({ id }) => id);
+  await deps.registry.raiseRevocationEpoch(tx, ids);
+  const { actor, at, note } = change;
+  const move = { unitIds: ids, from: MAY_MOVE[to], to, actor, reason: note ?? '', at };
+  const moved = await deps.registry.changeStates(tx, evidence === undefined ? move : { ...move, evidence });
+  const certificates = await deps.store.certificatesOfUnits(tx, ids, at);
+  const changed = await writeStatus(deps, tx, certificates, { ...change, voidsInFlight: false });
+  const touched = new Set([...distinctUnits(changed), ...moved]);
   return { units: touched.size, certificates: changed.length, blockedKeys: 0 };
-}
-
-async function move(
-  deps: RevocationDeps,
-  tx: Transaction,
-  unit: SelectedUnit,
-  to: UnitState,
-  { actor, at, note }: StatusChange,
-  evidence: string | undefined,
-): Promise<void> {
-  const base = { unitId: unit.id, to, actor, reason: note ?? '', at, from: unit.state };
-  await deps.registry.changeState(tx, evidence === undefined ? base : { ...base, evidence });
 }
 
 async function restrictCertificates(

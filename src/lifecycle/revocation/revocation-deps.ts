@@ -9,7 +9,7 @@ import type { RevocationStore } from './revocation-store.js';
 export interface RevocationDeps {
   readonly store: RevocationStore;
   readonly statusRows: StatusRowStore;
-  readonly registry: Pick<Registry, 'changeState' | 'raiseRevocationEpoch'>;
+  readonly registry: Pick<Registry, 'changeState' | 'changeStates' | 'raiseRevocationEpoch'>;
   readonly units: Pick<UnitStore, 'writeRework'>;
   readonly lineages: LineageRoom;
   readonly ledger: Ledger;

@@ -22,9 +22,9 @@ export async function writeStatus(
   // What replaces a superseded certificate is in flight at this very moment; everything else in flight is void.
   const voidsInFlight = change.voidsInFlight ?? (change.state !== 'released' && change.reason !== 'superseded');
   if (voidsInFlight && unitIds.length > 0) await deps.registry.raiseRevocationEpoch(tx, unitIds);
-  const changed = await writeStatusRows(deps.statusRows, tx, certificates, change);
-  if (changed.length > 0) await deps.ledger.append(tx, await entriesOf(deps, tx, changed, change));
-  return changed;
+  return writeStatusRows(deps.statusRows, tx, certificates, change, async (changed) =>
+    deps.ledger.append(tx, await entriesOf(deps, tx, changed, change)),
+  );
 }
 
 async function entriesOf(

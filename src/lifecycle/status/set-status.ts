@@ -15,6 +15,7 @@ export interface StatusDecision {
  * Revoked is final. A held certificate may become revoked (its revocationDate stays that of the hold: it was not to be
  * trusted since) or released; a released one may be held or revoked again; nothing else can be released.
  *
+ * @param record  writes the ledger entries of what changed; runs before the CRL's mark, which everybody waits for
  * @returns the rows that changed; a repeat returns none
  * @see RFC 5280 section 5.3.1
  */
@@ -23,6 +24,7 @@ export async function setStatus(
   tx: Transaction,
   subjects: readonly StatusSubject[],
   decision: StatusDecision,
+  record: (changed: readonly StatusRow[]) => Promise<void> = async () => undefined,
 ): Promise<StatusRow[]> {
   if (subjects.length === 0) return [];
   const changed: StatusRow[] = [];
@@ -33,6 +35,7 @@ export async function setStatus(
     if (rows.length > 0) changed.push(...(await store.writeRows(tx, rows)));
   }
   if (changed.length > 0) {
+    await record(changed);
     await store.markDirty(
       tx,
       [...new Set(changed.map((row) => row.issuerId))].sort((a, b) => a - b),

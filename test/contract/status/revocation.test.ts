@@ -316,12 +316,12 @@ describe('rules 5.7: a certificate of ours that the record does not know', () =>
 });
 
 describe('bulk', () => {
-  test('a batch is one set: 300 units with two certificates each', async () => {
+  test('a batch is one set: 10,000 units with two certificates each, and other revocations are not held up (A6)', async () => {
     const other = await startStatusWorld();
     const rooms2 = openStatusRooms(other);
     await other.db.pool.query(
       `INSERT INTO unit (maker_id, batch_id, serial_number, eui, hardware_id, fqdn, model, state, state_changed_at)
-       SELECT 1, 1, 'B' || n, 'b' || n, 'b' || n, 'b' || n, 'FC-1', 'ACTIVE', now() FROM generate_series(1, 300) n`,
+       SELECT 1, 1, 'B' || n, 'b' || n, 'b' || n, 'b' || n, 'FC-1', 'ACTIVE', now() FROM generate_series(1, 10000) n`,
     );
     await other.db.pool.query(
       `INSERT INTO certificate (not_after, issuer_id, serial, purpose, unit_id, spki_hash, not_before, attempt_id, issued_at, der)
@@ -329,15 +329,25 @@ describe('bulk', () => {
          sha256((u.id || '-' || n)::bytea), now(), gen_random_uuid(), now(), '\\x00' FROM unit u, generate_series(1, 2) n`,
       [other.deviceCa.id],
     );
-    const outcome = await rooms2.revocation.revoke({
+    const revoked = rooms2.revocation.revoke({
       actor: 'system:test',
       personId: null,
       ...why,
       selection: { by: 'batch', batchId: 1 },
     });
-    expect(outcome).toEqual({ units: 300, certificates: 600, blockedKeys: 0 });
+    const single = await other.addUnit();
+    await other.issue({ unitId: single.id });
+    await rooms2.revocation.hold({
+      actor: 'system:test',
+      personId: null,
+      ...why,
+      selection: { by: 'unit', unitId: single.id },
+    });
+    // The mark of the CRL is the one row both wait for, and a statement that waits 5 s fails.
+    const outcome = await revoked;
+    expect(outcome).toEqual({ units: 10000, certificates: 20000, blockedKeys: 0 });
     const { rows } = await other.db.pool.query(`SELECT count(*)::int AS n FROM unit WHERE state = 'SUSPENDED'`);
-    expect(rows[0].n).toBe(300);
+    expect(rows[0].n).toBe(10_001);
     rooms2.remove();
     await other.close();
   });
