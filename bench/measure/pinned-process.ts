@@ -5,6 +5,8 @@ import { availableParallelism } from 'node:os';
 /** Server and generator never share a core: they would take each other's time. */
 export const SERVER_CORE = 0;
 export const GENERATOR_CORE = availableParallelism() > 1 ? 1 : 0;
+/** Two cores, for scenarios whose product is several processes; what they start inherits it. */
+export const WHOLE_MACHINE = availableParallelism() > 1 ? '0,1' : '0';
 
 const LOADER = new URL('../../bin/ts-loader.mjs', import.meta.url).href;
 
@@ -19,8 +21,8 @@ export interface PinnedProcess {
   end(): Promise<void>;
 }
 
-/** Runs one of our TypeScript files in a process of its own on one core. */
-export function startPinned(file: URL, core: number, args: readonly string[] = []): PinnedProcess {
+/** Runs one of our TypeScript files in a process of its own on one core, or on a list of cores as taskset takes it. */
+export function startPinned(file: URL, core: number | string, args: readonly string[] = []): PinnedProcess {
   const node = ['--disable-warning=ExperimentalWarning', '--import', LOADER, file.pathname, ...args];
   const child = spawn('taskset', ['-c', String(core), process.execPath, ...node], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
