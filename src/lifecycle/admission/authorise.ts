@@ -238,6 +238,7 @@ async function noteRefusal(
         address: facts.request.address,
         line: facts.line?.name ?? null,
         certificateSha256: certificate.fingerprint,
+        serialKnown: facts.serialKnown,
         grade: use?.kind === 'deny' ? use.grade : null,
       },
     },

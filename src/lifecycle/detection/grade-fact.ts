@@ -40,8 +40,12 @@ function gradeDenial({ body }: Fact): GradedFact | null {
   const weight: EvidenceGrade = body['keyProved'] === true ? 'strong' : 'soft';
   if (reasons.includes('DEVICE_LOST')) return { grade: weight, code: 'DEVICE_LOST', caseKind: 'lost-unit-seen' };
   if (reasons.includes('LINE_MISMATCH')) return { grade: weight, code: 'LINE_MISMATCH', caseKind: 'line-mismatch' };
-  if (reasons.includes('NOT_RECORDED'))
-    return { grade: weight, code: 'NOT_RECORDED', caseKind: 'unrecorded-certificate' };
+  // A serial that nobody knew is entered as revoked once, and that entry opens the case. Under a known serial somebody
+  // shows other bytes than we recorded, which anybody can who rewrites a signature: then the key counts.
+  if (reasons.includes('NOT_RECORDED')) {
+    const grade = body['serialKnown'] === true ? weight : 'soft';
+    return { grade, code: 'NOT_RECORDED', caseKind: 'unrecorded-certificate' };
+  }
   return null;
 }
 
