@@ -134,12 +134,15 @@ async function unitIds(tx: Transaction, selection: Selection): Promise<number[] 
         [selection.model, selection.firmwareSha256 ?? null],
       );
     case 'factory-credential':
-      // Who enrolled a unit stands in its history: the step to BOOTSTRAPPED names the credential.
+      // Which credential a certificate was issued for stands in the ledger alone; its batch bounds the search.
       return ids(
-        `SELECT DISTINCT h.unit_id AS id FROM factory_credential c
-         JOIN unit ON unit.batch_id = c.batch_id
-         JOIN unit_history h ON h.unit_id = unit.id AND h.to_state = 'BOOTSTRAPPED' AND h.actor = 'credential:' || c.name
-         WHERE c.id = $1`,
+        `WITH candidates AS (
+           SELECT unit.id, 'unit:' || unit.serial_number AS subject FROM factory_credential c
+           JOIN unit ON unit.batch_id = c.batch_id WHERE c.id = $1)
+         SELECT DISTINCT c.id FROM candidates c JOIN (
+           SELECT subject, kind, body FROM ledger UNION ALL SELECT subject, kind, body FROM ledger_inbox) e
+           ON e.subject = c.subject AND e.kind = 'certificate.intended'
+          AND (e.body::json->>'credentialId')::int = $1`,
         [selection.credentialId],
       );
     case 'certificate':

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { Requester } from '../../../src/lifecycle/revocation/index.js';
+import { ledger } from '../../../src/platform/ledger/ledger.pg.js';
 import { openStatusRooms, type StatusRooms } from '../../support/status-rooms.js';
 import { type StatusWorld, startStatusWorld } from '../../support/status-world.js';
 
@@ -110,6 +111,29 @@ describe('REV-1: revoking and holding', () => {
     });
     expect(outcome).toMatchObject({ units: 1, certificates: 1 });
     expect((await unitRow(unit.id)).state).toBe('ACTIVE');
+  });
+
+  test('everything that one factory credential enrolled, and nothing of its neighbour', async () => {
+    const [ours, theirs] = [await world.addUnit(), await world.addUnit()];
+    const { rows } = await world.db.pool.query<{ id: number }>(
+      `INSERT INTO factory_credential (maker_id, batch_id, name, site, kind, spki_hash, cidrs, quota, not_before, expires_at, created_by)
+       SELECT 1, 1, 'line-' || n, 'hall', 'mtls', '\\x00', '{127.0.0.0/8}', 9, now(), now() + interval '1 hour', 'person:kim'
+       FROM generate_series(1, 2) n RETURNING id`,
+    );
+    for (const [index, unit] of [ours, theirs].entries()) {
+      await world.issue({ unitId: unit.id, purpose: 'bootstrap' });
+      const credentialId = rows[index]?.id;
+      const body = { credentialId };
+      await world.transactor.run((tx) =>
+        ledger.append(tx, [
+          { kind: 'certificate.intended', subject: `unit:${unit.serialNumber}`, at: new Date(), body },
+        ]),
+      );
+    }
+    const selection = { by: 'factory-credential', credentialId: rows[0]?.id ?? 0 } as const;
+    expect((await rooms.revocation.preview(selection, kim)).unitIds).toEqual([ours.id]);
+    expect(await rooms.revocation.revoke({ ...kim, ...why, selection })).toMatchObject({ units: 1, certificates: 1 });
+    expect((await unitRow(theirs.id)).state).toBe('ACTIVE');
   });
 
   test('what nobody knows is NOT_FOUND', async () => {
