@@ -8,11 +8,25 @@ import { openStatusService, type StatusService, type StatusServiceDeps } from '.
 import { makeIssuerDirectory } from '../../src/lifecycle/registry/index.js';
 import { issuerStore } from '../../src/lifecycle/registry/issuer-store.pg.js';
 import type { Clock } from '../../src/platform/clock.js';
+import type { Transactor } from '../../src/platform/db/transaction.js';
 import { FemtoError } from '../../src/platform/errors.js';
+import type { Signer } from '../../src/platform/signer.js';
 import { systemClock } from '../../src/platform/system-clock.js';
 import { certificatePem } from '../../src/x509/certificate.js';
 import { runClient } from './command.js';
-import type { StatusWorld, WorldCa } from './status-world.js';
+
+/** What the status port stands on; a {@link StatusWorld} is one. */
+export interface PortWorld {
+  readonly db: { readonly url: string };
+  readonly transactor: Transactor;
+  readonly signer: Signer;
+  readonly allCas: readonly LabelledCa[];
+}
+
+export interface LabelledCa {
+  readonly label: string;
+  readonly certificateDer: Buffer;
+}
 
 export interface StatusPort {
   readonly url: string;
@@ -25,9 +39,9 @@ export interface StatusPort {
 }
 
 export async function openStatusPort(
-  world: StatusWorld,
+  world: PortWorld,
   options: Partial<
-    Pick<StatusServiceDeps, 'transactor' | 'clock' | 'livePerSecond' | 'time' | 'ceremonyCertificates'>
+    Pick<StatusServiceDeps, 'transactor' | 'clock' | 'livePerSecond' | 'signer' | 'time' | 'ceremonyCertificates'>
   > & { dir?: string } = {},
 ): Promise<StatusPort> {
   const clock: Clock = options.clock ?? systemClock;
@@ -38,7 +52,7 @@ export async function openStatusPort(
     transactor,
     databaseUrl: world.db.url,
     issuers: makeIssuerDirectory({ transactor, issuers: issuerStore, clock }),
-    signer: world.signer,
+    signer: options.signer ?? world.signer,
     clock,
     crlDirectories: [dir],
     ceremonyCertificates: options.ceremonyCertificates ?? (() => []),
@@ -51,7 +65,7 @@ export async function openStatusPort(
   const server = createStatusListener((request, response) => service.handle(request, response));
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   const { port } = server.address() as AddressInfo;
-  for (const ca of [world.deviceCa, world.bootstrapCa, world.servicesCa, ...Object.values(world.roots)]) {
+  for (const ca of world.allCas) {
     writeFileSync(join(dir, `${ca.label}.pem`), certificatePem(ca.certificateDer));
   }
   return {
@@ -76,7 +90,14 @@ function refuse(): never {
 /** What `openssl ocsp` says about a serial: its whole text, verdict lines included. Its exit code says nothing. */
 export async function opensslOcsp(
   port: StatusPort,
-  question: { ca: WorldCa; root: WorldCa; serial: Buffer; nonce?: boolean; sha256?: boolean; args?: readonly string[] },
+  question: {
+    ca: LabelledCa;
+    root: LabelledCa;
+    serial: Buffer;
+    nonce?: boolean;
+    sha256?: boolean;
+    args?: readonly string[];
+  },
 ): Promise<string> {
   const { ca, root, serial, nonce = true, sha256 = false, args = [] } = question;
   const { text } = await runClient('openssl', [

@@ -54,6 +54,7 @@ export interface StatusWorld {
   readonly deviceCa: WorldCa;
   readonly bootstrapCa: WorldCa;
   readonly servicesCa: WorldCa;
+  readonly allCas: readonly WorldCa[];
   readonly batchId: number;
   beat(at?: Date): Promise<void>;
   addPerson(name: string, role?: 'operator' | 'approver'): Promise<number>;
@@ -225,6 +226,7 @@ export async function startStatusWorld(options: { baseUrl?: string; clock?: Cloc
     deviceCa,
     bootstrapCa,
     servicesCa,
+    allCas: [access, bootstrap, services, deviceCa, bootstrapCa, servicesCa],
     batchId: 1,
     beat: async (at = clock.now()) => {
       await db.pool.query(

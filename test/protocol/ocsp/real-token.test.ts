@@ -1,0 +1,107 @@
+import { readFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { crlStore } from '../../../src/lifecycle/status/crl-store.pg.js';
+import { type CrlPublisher, makeCrlPublisher } from '../../../src/lifecycle/status/index.js';
+import { makeLeases } from '../../../src/platform/db/lease.pg.js';
+import { ledger } from '../../../src/platform/ledger/ledger.pg.js';
+import { systemClock } from '../../../src/platform/system-clock.js';
+import { makeCrlDirectory } from '../../../src/protocol/crl/crl-directory.js';
+import { readCrl } from '../../../src/x509/crl.js';
+import { runClient } from '../../support/command.js';
+import { type IssuanceWorld, startIssuanceWorld } from '../../support/issuance-world.js';
+import { openStatusPort, opensslOcsp, type StatusPort } from '../../support/status-service.js';
+
+/** The whole road with a real PKCS#11 token and the real signer: issue, publish, ask, revoke, publish, ask. */
+let world: IssuanceWorld;
+let port: StatusPort;
+let publisher: CrlPublisher;
+let beats: NodeJS.Timeout;
+
+beforeAll(async () => {
+  world = await startIssuanceWorld();
+  const beat = () =>
+    world.db.pool.query('INSERT INTO heartbeat VALUES (1, 1, now()) ON CONFLICT (id) DO UPDATE SET at = now()');
+  await beat();
+  beats = setInterval(() => void beat(), 1_000);
+  const allCas = await world.issuers.all();
+  port = await openStatusPort({ ...world, signer: world.token.connect('status'), allCas });
+  publisher = makeCrlPublisher({
+    store: crlStore,
+    transactor: world.transactor,
+    ledger,
+    leases: makeLeases(world.transactor),
+    signer: world.token.connect('worker'),
+    files: makeCrlDirectory(port.dir),
+    clock: systemClock,
+    holder: 'worker',
+    everySeconds: 3_600,
+    lifeSeconds: 21_600,
+  });
+});
+afterAll(async () => {
+  clearInterval(beats);
+  await port.close();
+  await world.close();
+});
+
+const ask = (serial: Buffer, nonce: boolean) =>
+  opensslOcsp(port, { ca: world.issuer('device-ca-1'), root: world.issuer('access-root'), serial, nonce });
+
+describe('status with the real signer', () => {
+  test('every online CA gets its CRL, and openssl verifies each', async () => {
+    const outcomes = await publisher.publishDue();
+    expect(outcomes.map(({ outcome }) => outcome)).toEqual(outcomes.map(() => 'published'));
+    expect(outcomes.map(({ issuer }) => issuer)).toEqual(
+      expect.arrayContaining(['device-ca-1', 'device-ca-2', 'bootstrap-ca', 'services-ca']),
+    );
+    for (const { issuer } of outcomes) {
+      const files = ['-in', join(port.dir, `${issuer}.crl`), '-CAfile', join(port.dir, `${issuer}.pem`)];
+      expect((await runClient('openssl', ['crl', '-inform', 'DER', '-noout', ...files])).text).toContain('verify OK');
+    }
+  });
+
+  test('good, then revoked in OCSP and on the CRL; what was never issued says so', async () => {
+    const unit = await world.addUnit();
+    const { serial } = await world.firstCertificate(unit);
+    for (const nonce of [true, false]) {
+      const text = await ask(serial, nonce);
+      expect(text).toContain('Response verify OK');
+      expect(text).toContain(': good');
+    }
+    await world.revocation.revoke({
+      actor: 'person:kim',
+      personId: null,
+      reason: 'keyCompromise',
+      note: 'stolen',
+      selection: { by: 'unit', unitId: unit.id },
+    });
+    const [published] = await publisher.publishDue();
+    expect(published).toMatchObject({ outcome: 'published', number: 2, entryCount: 1 });
+    expect(readCrl(readFileSync(join(port.dir, `${published?.issuer}.crl`))).entryCount).toBe(1);
+    const text = await ask(serial, true);
+    expect(text).toContain('Response verify OK');
+    expect(text).toContain('Reason: keyCompromise');
+    expect(await ask(Buffer.from('1234', 'hex'), true)).toContain('1970 GMT');
+  });
+
+  test('a database that lies about a serial on the newest CRL gets no signature for good', async () => {
+    const unit = await world.addUnit();
+    const { serial, issuerId } = await world.firstCertificate(unit);
+    const { revocation, transactor } = world;
+    await revocation.revoke({
+      actor: 'person:kim',
+      personId: null,
+      reason: 'keyCompromise',
+      note: 'stolen',
+      selection: { by: 'unit', unitId: unit.id },
+    });
+    await publisher.publishDue();
+    await transactor.run((tx) =>
+      tx.query('DELETE FROM revoked_certificate WHERE issuer_id = $1 AND serial = $2', [issuerId, serial]),
+    );
+    expect(await ask(serial, true)).toContain('trylater (3)');
+    expect(await ask(serial, false)).toContain('trylater (3)');
+    expect(String(port.troubles.at(-1))).toContain('newest CRL lists this serial');
+  });
+});
