@@ -131,7 +131,9 @@ async function judge(deps: ActivationDeps, claim: Claim): Promise<{ verdict: Cla
     live,
     grant,
   });
-  if (verdict.kind === 'refuse' && grant.kind === 'wrong-code') await countWrongCode(deps, claim, grant.grant);
+  // A key that may claim nothing tries no code either: its holder could lock the unit out (rules 3.3).
+  const isTry = verdict.kind === 'refuse' && verdict.error.code === 'GRANT_BAD';
+  if (isTry && grant.kind === 'wrong-code') await countWrongCode(deps, claim, grant.grant);
   return { verdict, grant };
 }
 

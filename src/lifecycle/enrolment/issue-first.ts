@@ -181,7 +181,7 @@ export async function recordClaim(
       ...evidence,
       at: deps.clock.now(),
       actor: actorOf(unit),
-      presentedSlotId: null,
+      presentedSlotId: credential.record.slotId,
       facts: { address: credential.address, newSpkiSha256: csr.spki.spkiHash.toString('hex') },
     });
   await (tx === undefined ? deps.transactor.run(record) : record(tx));

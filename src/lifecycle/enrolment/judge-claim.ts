@@ -1,5 +1,5 @@
 import { FemtoError } from '../../platform/errors.js';
-import { headOf, judgeRenewal, type LineageView } from '../lineage/index.js';
+import { headOf, judgeRenewal, type LineageView, previousOf } from '../lineage/index.js';
 import type { LineageSlot } from '../model/index.js';
 import { type GrantMatch, grantBad } from './match-grant.js';
 
@@ -52,12 +52,39 @@ export function judgeClaim(situation: ClaimSituation): ClaimVerdict {
   }
   const own = live === null ? null : slotOfKey(live, situation.newSpkiHash);
   if (own !== null) return { kind: 'same-certificate', slotId: own.id };
+  if (situation.credential.kind === 'operational') {
+    const stale = refuseStaleKey(situation);
+    if (stale !== null) return stale;
+  }
   if (grant.kind === 'open') return issueByOpenGrant(live);
   if (live === null || situation.credential.kind === 'operational') {
     return refuse(grantBad(grant.kind === 'spent' ? 'the grant is spent' : faultOf(grant)));
   }
   return judgeGenerationZero(situation, live);
 }
+
+/**
+ * Rules 3.7: of the operational keys only the last one proves a reactivation, the head or, while nobody proved that the head
+ * arrived, the one before it. Any other is a key that the unit left behind, a displaced one a second holder's: with an
+ * approved grant, an order above all, it would take over the unit that the grant is for.
+ */
+function refuseStaleKey({ credential, live, liveAt }: ClaimSituation): ClaimVerdict | null {
+  const error = refusal('PREDECESSOR_MISMATCH');
+  const presented = live?.slots.find(({ id }) => id === credential.slotId);
+  const head = live === null ? null : headOf(live.slots);
+  // A lineage that is closed for good (found after loss, head revoked) leaves the bootstrap key only.
+  if (live === null || presented === undefined || head === null) return refuse(error);
+  const last = head.state === 'pending' ? [head, previousOf(live.slots)] : [head];
+  // By key: one that was issued again for itself sits twice in its generation.
+  if (last.some((slot) => slot?.generation === presented.generation && slot.spkiHash.equals(presented.spkiHash))) {
+    return null;
+  }
+  const competingAt = presented.displacedAt ?? head.confirmedAt ?? head.createdAt;
+  const evidence = evidenceOf('strong', STALE_KEY, live);
+  return refuse(error, liveAt.getTime() > competingAt.getTime() ? evidence : undefined);
+}
+
+const STALE_KEY = 'reactivation by a key that is not the last';
 
 /** An expired one is issued anew by the table's own row, so it does not count as an answer here. */
 function slotOfKey({ slots }: LineageView, spkiHash: Buffer): LineageSlot | null {
@@ -128,7 +155,7 @@ function faultOf(grant: GrantMatch): string {
 }
 
 function refusal(code: FemtoError['code']): FemtoError {
-  return new FemtoError(code, 'The unit’s bootstrap key no longer opens a lineage; look at the unit’s history.');
+  return new FemtoError(code, 'The key that was shown no longer opens a lineage; look at the unit’s history.');
 }
 
 /** Possession shown before the competing event proves nothing; a new connection under the same key would. */

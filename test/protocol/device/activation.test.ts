@@ -232,4 +232,39 @@ describe('generation 0 (rules section 3)', () => {
     expect(await world.ledgerKinds(who)).toContain('claim.contested');
     expect(await stateOf(who)).toBe('QUARANTINED');
   });
+
+  test('an order for a unit is not taken by whoever holds a key that the unit left behind (rules 3.7)', async () => {
+    const who = await world.addUnit();
+    const old = await activated(who);
+    await unit.call('POST', '/v1/confirm', { as: old });
+    const nonce = await unit.nonce(old);
+    const keyFile = await unit.newKey();
+    const csr = await unit.csr(keyFile, nonce);
+    const renewed = await unit.call('POST', '/v1/renew', {
+      as: old,
+      json: {
+        csr: await unit.base64(csr),
+        predecessorSignature: await unit.predecessorSignature(old.keyFile, nonce, csr),
+      },
+      headers: [`Idempotency-Key: ${randomUUID()}`],
+    });
+    const head = { keyFile, pemFile: unit.store('head.pem', renewed.body.certificate) };
+    await unit.call('POST', '/v1/confirm', { as: head });
+    await world.rooms.enrolment.createGrant({
+      unitId: who.id,
+      kind: 'order',
+      lineId: who.lineId,
+      createdBy: 'person:kim',
+      approvedBy: 'person:lee',
+      lifeSeconds: 86_400,
+    });
+    const claim = await activate({ as: old });
+    expect([claim.status, claim.body.code]).toEqual([403, 'DENIED']);
+    expect((await world.ledger(who, 'request.refused')).map((body) => body['code'])).toEqual(['PREDECESSOR_MISMATCH']);
+    expect(await world.ledger(who, 'lineage.forked')).toMatchObject([
+      { grade: 'strong', presented: { generation: 1 } },
+    ]);
+    // The unit itself reactivates with its last key.
+    expect((await activate({ as: head })).status).toBe(200);
+  });
 });

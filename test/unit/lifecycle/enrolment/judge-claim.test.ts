@@ -136,6 +136,37 @@ describe('generation 0 after the confirmation', () => {
     expect(verdict({ live, credential, grant: open }).kind).toBe('issue');
   });
 
+  test('a displaced or older operational key proves no reactivation, whatever the grant; live, it is strong evidence', () => {
+    const stale = aLineage([
+      aSlot({ state: 'confirmed', confirmedAt: at(1) }),
+      aSlot({ id: 12, generation: 2, state: 'displaced', spkiHash: Buffer.alloc(32, 3), displacedAt: at(5) }),
+      aSlot({ id: 13, generation: 2, state: 'confirmed', spkiHash: Buffer.alloc(32, 4), confirmedAt: at(10) }),
+    ]);
+    for (const [slotId, provedBefore] of [
+      [11, at(9)],
+      [12, at(5)],
+    ] as const) {
+      const credential = { kind: 'operational', slotId } as const;
+      for (const grant of [open, spent, wrong, none]) {
+        expect(refusalOf({ live: stale, credential, grant })).toBe('PREDECESSOR_MISMATCH');
+      }
+      expect(verdict({ live: stale, credential })).toMatchObject({ evidence: { grade: 'strong', lineageId: 5 } });
+      expect(verdict({ live: stale, credential, liveAt: provedBefore })).not.toHaveProperty('evidence');
+    }
+    expect(verdict({ live: stale, credential: { kind: 'operational', slotId: 13 } }).kind).toBe('issue');
+  });
+
+  test('while the head is pending, the key before it is still a last one; without a lineage none is', () => {
+    const pending = aLineage([
+      aSlot({ state: 'confirmed', confirmedAt: at(1) }),
+      aSlot({ id: 12, generation: 2, spkiHash: Buffer.alloc(32, 3) }),
+    ]);
+    for (const slotId of [11, 12]) {
+      expect(verdict({ live: pending, credential: { kind: 'operational', slotId } }).kind).toBe('issue');
+    }
+    expect(refusalOf({ live: null, credential: { kind: 'operational', slotId: 11 } })).toBe('PREDECESSOR_MISMATCH');
+  });
+
   test('a quarantined lineage is not claimed, whatever is proved', () => {
     expect(refusalOf({ live: aLineage([aSlot()], 'quarantined'), grant: open })).toBe('DEVICE_QUARANTINED');
   });
