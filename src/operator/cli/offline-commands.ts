@@ -1,4 +1,5 @@
 import { createInterface } from 'node:readline/promises';
+import { Presets, SingleBar } from 'cli-progress';
 import type { Command } from 'commander';
 import { FemtoError } from '../../platform/errors.js';
 import { globalsOf, withExamples } from './command-context.js';
@@ -166,7 +167,17 @@ function addCare(program: Command, tools: OfflineTools): void {
       .requiredOption('--out <dir>')
       .action(async (options: { out: string }, command: Command) => {
         const { data, output } = globalsOf(command);
-        print(await tools.backup(data, options.out, (name, done, of) => note(`${done}/${of} ${name}`)), output);
+        const bar = new SingleBar(
+          { format: '{bar} {value}/{total} {table}', stream: process.stderr, noTTYOutput: true, notTTYSchedule: 3_000 },
+          Presets.shades_classic,
+        );
+        bar.start(1, 0, { table: '' });
+        const onTable = (table: string, done: number, of: number): void => {
+          bar.setTotal(of);
+          bar.update(done, { table });
+        };
+        const written = await tools.backup(data, options.out, onTable).finally(() => bar.stop());
+        print(written, output);
       }),
     'backup --out ./backup-2026-11-24',
     'backup --out /mnt/backup/now -o json',
