@@ -4,7 +4,7 @@ import { existsSync, readdirSync } from 'node:fs';
 import { mustRun, run, runAttached, StepError, say, step } from './steps.mjs';
 
 /** Why each is needed: token; compiler for pkcs11js; the independent judges of the story; certificates for npm. */
-const RUN = ['softhsm2', 'python3', 'make', 'g++', 'openssl', 'gnutls-bin', 'curl', 'ca-certificates'];
+const RUN = ['softhsm2', 'python3', 'make', 'g++', 'openssl', 'gnutls-bin', 'curl', 'ca-certificates', 'faketime'];
 
 /** Real peers and tools of the tests: Redis, a second PKCS#11 opinion, strongSwan, network namespaces, clocks, traces. */
 const TEST = [
@@ -20,7 +20,6 @@ const TEST = [
   'libstrongswan-standard-plugins',
   'iproute2',
   'nftables',
-  'faketime',
   'strace',
   'procps',
   'git',
@@ -30,7 +29,7 @@ export const PACKAGE_GROUPS = { run: RUN, test: TEST };
 
 /** Programs that must be there on a system that is not Debian. */
 const PROGRAMS = {
-  run: ['softhsm2-util', 'python3', 'make', 'g++', 'openssl', 'ocsptool', 'curl'],
+  run: ['softhsm2-util', 'python3', 'make', 'g++', 'openssl', 'ocsptool', 'curl', 'faketime'],
   test: ['redis-server', 'pki', 'swanctl', 'ip', 'nft', 'git'],
 };
 
