@@ -152,20 +152,26 @@ describe('a record that the database refuses', () => {
 });
 
 describe('a process that comes back from the dead', () => {
-  test('F11: paused while signing until the reconciler has been, its record touches no row and its bytes are dropped', async () => {
-    const unit = await world.addUnit();
-    const zombie = await child({ failpoints: 'after-sign:delay=300' });
-    const answer = zombie.issueMany([opening(unit)]);
-    await until(async () => (await attemptsOf(unit)).length === 1);
-    zombie.child.kill('SIGSTOP');
-    expect(await reconcile(world.reconciler, { signingLimitMs: 0 })).toBe(1);
-    await new Promise((wake) => setTimeout(wake, 400));
-    zombie.child.kill('SIGCONT');
-    expect(await answer).toEqual([{ code: 'RETRY_LATER' }]);
-    expect(await attemptsOf(unit)).toEqual([{ state: 'abandoned', status: 'revoked' }]);
-    const { rows } = await world.db.pool.query('SELECT 1 FROM certificate WHERE unit_id = $1', [unit.id]);
-    expect(rows).toEqual([]);
-  });
+  // With a successor slot, and without: there the intent alone must stop it.
+  test.each(['operational', 'bootstrap'] as const)(
+    'F11, %s: paused while signing until the reconciler has been, its record touches no row',
+    async (purpose) => {
+      const unit = await world.addUnit();
+      const zombie = await child({ failpoints: 'after-sign:delay=300' });
+      const answer = zombie.issueMany([
+        purpose === 'operational' ? opening(unit) : { ...opening(unit), purpose, successor: null },
+      ]);
+      await until(async () => (await attemptsOf(unit)).length === 1);
+      zombie.child.kill('SIGSTOP');
+      expect(await reconcile(world.reconciler, { signingLimitMs: 0 })).toBe(1);
+      await new Promise((wake) => setTimeout(wake, 400));
+      zombie.child.kill('SIGCONT');
+      expect(await answer).toEqual([{ code: 'RETRY_LATER' }]);
+      expect(await attemptsOf(unit)).toEqual([{ state: 'abandoned', status: 'revoked' }]);
+      const { rows } = await world.db.pool.query('SELECT 1 FROM certificate WHERE unit_id = $1', [unit.id]);
+      expect(rows).toEqual([]);
+    },
+  );
 });
 
 describe('a token that signs wrongly', () => {
