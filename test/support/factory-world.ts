@@ -5,6 +5,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CompactSign, SignJWT } from 'jose';
+import { pgCertificateReader } from '../../src/lifecycle/enrolment/certificate-reader.pg.js';
 import { bootstrapReader, onceGuard } from '../../src/lifecycle/factory/bootstrap-reader.pg.js';
 import { factoryCredentialStore } from '../../src/lifecycle/factory/credential-store.pg.js';
 import { type FactoryOffice, makeFactoryOffice } from '../../src/lifecycle/factory/index.js';
@@ -96,6 +97,7 @@ export async function startFactoryWorld(): Promise<FactoryWorld> {
     credentials: factoryCredentialStore,
     guard: onceGuard,
     bootstraps: bootstrapReader,
+    certificates: pgCertificateReader,
     issuance,
     revocation: rooms.revocation,
   });

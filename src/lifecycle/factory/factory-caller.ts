@@ -30,6 +30,14 @@ export async function stationCaller(
     throw new FemtoError('CERT_NOT_YET_VALID', 'The station’s certificate is not valid yet.');
   if (now > certificate.notAfter)
     throw new FemtoError('CERT_EXPIRED', 'The station’s certificate has expired; renew it.');
+  // The row outlives a certificate: a stolen station is revoked by serial, and its key with it.
+  const standing = await deps.certificates.status(deps.transactor.read, {
+    issuerId: issuer.id,
+    serial: certificate.serial,
+  });
+  if (standing !== 'good') {
+    throw new FemtoError('CERT_REVOKED', 'The station’s certificate is revoked; ask the operator for a new station.');
+  }
   const machine = await deps.machines.bySpkiHash(certificate.spki.spkiHash);
   if (machine?.kind !== 'station' || machine.makerId === null) {
     throw new FemtoError('UNREGISTERED', 'No approved station holds this key; ask the operator to add it.');

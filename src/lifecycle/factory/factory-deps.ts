@@ -27,6 +27,7 @@ export interface FactoryDeps {
   readonly credentials: FactoryCredentialStore;
   readonly guard: OnceGuard;
   readonly bootstraps: BootstrapReader;
+  readonly certificates: StatusReader;
   readonly issuance: Pick<Issuance, 'issue'>;
   readonly revocation: Pick<Revocation, 'setStatus' | 'blockKey'>;
 }
@@ -35,6 +36,14 @@ export interface FactoryDeps {
 export interface OnceGuard {
   /** False when the hash was spent before. The row may be purged after `expiresAt`. */
   spendOnce(tx: Transaction, hash: Buffer, expiresAt: Date): Promise<boolean>;
+}
+
+/** Status of a certificate by our own record. */
+export interface StatusReader {
+  status(
+    tx: Transaction,
+    key: { readonly issuerId: number; readonly serial: Buffer },
+  ): Promise<'good' | 'held' | 'revoked'>;
 }
 
 /** Bootstrap certificates of a unit, as issuance recorded them. */

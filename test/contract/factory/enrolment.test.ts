@@ -15,6 +15,7 @@ import {
   requestFor,
   startFactoryWorld,
 } from '../../support/factory-world.js';
+import { openStatusRooms } from '../../support/status-rooms.js';
 
 const actor = 'person:kim';
 const HERE = '192.0.2.10';
@@ -356,6 +357,22 @@ describe('factory enrolment', () => {
       await expect(world.factory.stationCaller({ certificateDer: good })).rejects.toMatchObject({
         code: 'UNREGISTERED',
       });
+    });
+
+    test('a station’s certificate that was revoked by its serial is refused, though row and key stand', async () => {
+      const { certificateDer } = await world.addStation(`st-revoked-${counter}`);
+      await world.factory.stationCaller({ certificateDer });
+      const issuer = await world.issuers.bySpkiOrSignature({ der: certificateDer });
+      const rooms = openStatusRooms(world);
+      await rooms.revocation.revoke({
+        selection: { by: 'certificate', issuerId: issuer?.id ?? 0, serial: readCertificate(certificateDer).serial },
+        reason: 'keyCompromise',
+        note: 'the station was stolen',
+        actor,
+        personId: null,
+      });
+      rooms.remove();
+      await expect(world.factory.stationCaller({ certificateDer })).rejects.toMatchObject({ code: 'CERT_REVOKED' });
     });
 
     test('a token is good once, for its credential and batch, for five minutes at most', async () => {
