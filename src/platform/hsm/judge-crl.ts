@@ -59,7 +59,11 @@ export function judgeCrl(request: SignRequest, by: CrlJudgement): NewestCrl | un
   return { number, thisUpdateMs, serials: recordsOf(revoked?.content ?? Buffer.alloc(0)) };
 }
 
-function checkLife(thisUpdateMs: number, nextUpdateMs: number, { lifeSecondsMax, nowMs, skewMs }: CrlJudgement): void {
+function checkLife(
+  thisUpdateMs: number,
+  nextUpdateMs: number,
+  { lifeSecondsMax, nowMs, skewMs, newest }: CrlJudgement,
+): void {
   const lifeSeconds = (nextUpdateMs - thisUpdateMs) / 1_000;
   if (lifeSeconds <= 0) deny('nextUpdate is not after thisUpdate.');
   if (lifeSeconds > lifeSecondsMax) {
@@ -68,7 +72,9 @@ function checkLife(thisUpdateMs: number, nextUpdateMs: number, { lifeSecondsMax,
       `The CRL lives ${lifeSeconds} s; the signer's ceiling is ${lifeSecondsMax} s.`,
     );
   }
-  if (thisUpdateMs > nowMs + skewMs) deny('thisUpdate lies in the future.');
+  // After a clock was set back the next CRL repeats the last thisUpdate, which must not fall; that one was judged before.
+  const isRepeated = thisUpdateMs === newest?.thisUpdateMs;
+  if (thisUpdateMs > nowMs + skewMs && !isRepeated) deny('thisUpdate lies in the future.');
 }
 
 function crlNumber(value: Buffer | undefined): bigint {
