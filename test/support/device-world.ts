@@ -2,7 +2,7 @@
  * Units against a real enrol listener: real PostgreSQL, real token with its signer, TLS on loopback with a certificate of
  * the Services CA. What enrol-server does, wired the same way, with the listener's port and clock in the test's hand.
  */
-import { generateKeyPairSync, type KeyObject, randomBytes, X509Certificate } from 'node:crypto';
+import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import type { Server } from 'node:https';
 import { tmpdir } from 'node:os';
@@ -19,10 +19,10 @@ import type { Signer } from '../../src/platform/signer.js';
 import { systemClock } from '../../src/platform/system-clock.js';
 import { createTlsListener } from '../../src/protocol/device/tls-listener.js';
 import { watchHandshakes } from '../../src/protocol/device/tls-peer.js';
-import { assembleCertificate, certificatePem } from '../../src/x509/certificate.js';
+import { certificatePem } from '../../src/x509/certificate.js';
 import { readSpki } from '../../src/x509/spki.js';
 import { freshDatabase, type TestDatabase } from './database.js';
-import { leafRequest } from './tbs.js';
+import { servicesLeaf } from './services-leaf.js';
 import { type FreshToken, freshToken } from './token.js';
 
 export interface DeviceWorld {
@@ -30,6 +30,8 @@ export interface DeviceWorld {
   readonly token: FreshToken;
   readonly core: Core;
   readonly dir: string;
+  /** Chain and key of the listeners. */
+  readonly identity: { readonly cert: string; readonly key: string };
   readonly servicesRootPem: string;
   readonly accessRootPem: string;
   /** The first replica's port and rooms. */
@@ -184,6 +186,7 @@ export async function startDeviceWorld(options: { preissueAllowed?: boolean } = 
     token,
     core,
     dir,
+    identity,
     servicesRootPem: pemOf('services-root'),
     accessRootPem: pemOf('access-root'),
     ...first,
@@ -236,19 +239,9 @@ async function enterCas(db: TestDatabase, { hierarchy }: FreshToken): Promise<vo
 
 async function serverIdentity(token: FreshToken): Promise<{ cert: string; key: string }> {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const issuer = token.entry('services-ca');
-  const request = leafRequest({
-    issuer,
-    profile: 'services-server',
-    purpose: 'services',
-    commonName: 'localhost',
-    publicKey,
-  });
-  const [result] = await token.connect('worker').sign([request]);
-  if (!result?.ok) throw new Error(`no server certificate: ${result?.message}`);
-  const der = assembleCertificate(request.tbs, 'ecdsa-with-SHA256', result.signature);
+  const der = await servicesLeaf(token, { profile: 'services-server', commonName: 'localhost', publicKey });
   return {
-    cert: new X509Certificate(der).toString() + issuer.certificatePem,
+    cert: certificatePem(der) + token.entry('services-ca').certificatePem,
     key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
   };
 }

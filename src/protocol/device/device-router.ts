@@ -48,9 +48,17 @@ export function makeDeviceRouter(deps: DeviceRouterDeps) {
       await deps
         .recordRefusal({ unitSerialNumber, operation, error, address, traceId })
         .catch((failure: unknown) => deps.onInternal(failure, traceId));
-      sendProblem(response, problemOf(error, 'device', traceId));
+      sendProblem(response, problemOf(comingBackSoon(error), 'device', traceId));
     }
   };
+}
+
+/**
+ * A token that went away is back within seconds, or the gate in front of it refuses cheaply: units may come again at once
+ * (fault H1). Their own jitter spreads them.
+ */
+function comingBackSoon(error: FemtoError): FemtoError {
+  return error.code === 'HSM_UNAVAILABLE' ? new FemtoError(error.code, error.message, { retryAfterSeconds: 1 }) : error;
 }
 
 interface Call {
