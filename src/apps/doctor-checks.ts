@@ -44,7 +44,7 @@ export function doctorChecks(data: string): DoctorCheck[] {
       run: () => listens('operator-server', config().listen.operator.host, config().listen.operator.port),
     },
     { name: 'crl', run: async () => crlLife(data) },
-    { name: 'database', run: () => database(config()) },
+    { name: 'database', run: () => database(data, config()) },
   ];
 }
 
@@ -158,8 +158,10 @@ function crlLife(data: string) {
     : fine(text);
 }
 
-async function database(config: Config) {
-  if (config.databaseUrl === undefined) return warning('embedded, not running', 'It starts with npm start.');
+async function database(data: string, config: Config) {
+  const isEmbedded = loadConfig({ dataDir: data }).databaseUrl === undefined;
+  if (config.databaseUrl === undefined || (isEmbedded && holderOf(data) === undefined))
+    return warning('embedded, not running', 'It starts with npm start.');
   const pool = openPool(config.databaseUrl, {
     applicationName: 'doctor',
     connectionsMax: 1,
