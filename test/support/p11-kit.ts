@@ -12,7 +12,7 @@ export class PluggableToken {
   private readonly softhsmConf: string;
 
   /** Points the signer of `token` at the server; call before it is started. */
-  constructor(token: FreshToken) {
+  constructor(token: Pick<FreshToken, 'dataDir' | 'configure'>) {
     this.socket = join(token.dataDir, 'p11.sock');
     this.softhsmConf = join(token.dataDir, 'signer', 'softhsm2.conf');
     token.configure((config) => {

@@ -2,6 +2,7 @@ import type { Clock } from '../../platform/clock.js';
 import type { Transactor } from '../../platform/db/transaction.js';
 import type { ErrorCode, FemtoError } from '../../platform/errors.js';
 import type { Ledger } from '../../platform/ledger/ledger.js';
+import { MinuteBudget } from '../../platform/minute-budget.js';
 import type { RefusalCounter } from '../../platform/refusals.js';
 
 export interface RefusedRequest {
@@ -31,9 +32,10 @@ export function makeRefusalRecorder(deps: {
   return async ({ unitSerialNumber, operation, error, address, traceId }) => {
     const { code, facts } = error;
     const at = deps.clock.now();
-    // Not a refusal: the unit is asked to come again. That it had nothing to prove with is one.
-    if (NOT_A_REFUSAL.has(code) && facts['asks'] === undefined) return;
-    if (unitSerialNumber === null || code === 'RATE_LIMITED' || !budget.take(unitSerialNumber, at)) {
+    // Asked to come again: counted, so that an outage is not told as thousands of refusals. That the unit had nothing to
+    // prove with is a refusal.
+    const isCounted = code === 'RATE_LIMITED' || (NOT_A_REFUSAL.has(code) && facts['asks'] === undefined);
+    if (unitSerialNumber === null || isCounted || !budget.take(unitSerialNumber, at)) {
       deps.counter.count({ address, code, at, sample: operation });
       return;
     }
@@ -52,22 +54,3 @@ export function makeRefusalRecorder(deps: {
 
 const NOT_A_REFUSAL: ReadonlySet<ErrorCode> = new Set(['RETRY_LATER', 'HSM_UNAVAILABLE', 'INTERNAL']);
 const ENTRIES_A_MINUTE = 20;
-
-/** Per process and unit. Losing it at a restart only means a few more entries. */
-class MinuteBudget {
-  private minute = 0;
-  private taken = new Map<string, number>();
-
-  constructor(private readonly max: number) {}
-
-  take(name: string, at: Date): boolean {
-    const minute = Math.floor(at.getTime() / 60_000);
-    if (minute !== this.minute) {
-      this.minute = minute;
-      this.taken = new Map();
-    }
-    const taken = this.taken.get(name) ?? 0;
-    this.taken.set(name, taken + 1);
-    return taken < this.max;
-  }
-}

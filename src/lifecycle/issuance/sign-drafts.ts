@@ -80,7 +80,7 @@ function refusalOf(result: SignResult & { ok: false }): FemtoError {
   if (result.code === 'HSM_UNAVAILABLE') {
     return new FemtoError('HSM_UNAVAILABLE', 'The signing token does not answer; ask again shortly.', {
       facts: { signer: result.message },
-      retryAfterSeconds: 2,
+      retryAfterSeconds: 1,
     });
   }
   if (result.code === 'RATE_LIMITED') {
