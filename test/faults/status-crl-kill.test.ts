@@ -7,11 +7,13 @@ import { fileURLToPath } from 'node:url';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { makeCrlDirectory } from '../../src/protocol/crl/crl-directory.js';
 import { readCrl } from '../../src/x509/crl.js';
+import { runClient } from '../support/command.js';
 import { openStatusRooms } from '../support/status-rooms.js';
 import { startStatusWorld } from '../support/status-world.js';
 
 const LOADER = new URL('../../bin/ts-loader.mjs', import.meta.url).href;
 const PUBLISHER = fileURLToPath(new URL('../fixtures/processes/publish-crls-for-ever.ts', import.meta.url));
+const FULL_DISK = fileURLToPath(new URL('../fixtures/processes/publish-on-full-disk.ts', import.meta.url));
 const ROUNDS = 15;
 
 let scratch: string;
@@ -76,5 +78,21 @@ describe('S3: a publisher killed at any moment', () => {
     expect(number).toBeDefined();
     await makeCrlDirectory(directory).publish('device-ca-1', readFileSync(paths('large')));
     expect(readdirSync(directory)).toEqual(['device-ca-1.crl']);
+  });
+});
+
+describe('S5: a disk that is full', () => {
+  test('publishing fails, the old CRL stays whole, nothing is left behind, and with room it goes on', async () => {
+    // A name space of its own with 64 KiB of disk in it: mounted without touching the machine.
+    const disk = paths('disk');
+    const script = [
+      `mkdir -p ${disk} && mount -t tmpfs -o size=64k tmpfs ${disk}`,
+      `"$0" --import ${LOADER} ${FULL_DISK} ${disk} ${paths('small')} ${paths('large')}`,
+    ].join(' && ');
+    const { text } = await runClient('unshare', ['-rm', 'sh', '-c', script, process.execPath]);
+    expect(text).toContain('refused: ENOSPC');
+    expect(text).toContain('old file whole: true');
+    expect(text).toContain('names: device-ca-1.crl filler');
+    expect(text).toContain('published after room was made: true');
   });
 });

@@ -6,7 +6,8 @@ import { type CrlPublisher, makeCrlPublisher } from '../../../src/lifecycle/stat
 import { makeLeases } from '../../../src/platform/db/lease.pg.js';
 import { ledger } from '../../../src/platform/ledger/ledger.pg.js';
 import { makeCrlDirectory } from '../../../src/protocol/crl/crl-directory.js';
-import { readCrl } from '../../../src/x509/crl.js';
+import { readCertificate, verifyCertificateSignature } from '../../../src/x509/certificate.js';
+import { readCrl, verifyCrlSignature } from '../../../src/x509/crl.js';
 import { run, runClient } from '../../support/command.js';
 import { type IssuanceWorld, startIssuanceWorld } from '../../support/issuance-world.js';
 import { openStatusPort, opensslOcsp, type StatusPort } from '../../support/status-service.js';
@@ -83,6 +84,25 @@ describe('status with the real signer', () => {
     expect(text).toContain('Response verify OK');
     expect(text).toContain('Reason: keyCompromise');
     expect(await ask(Buffer.from('1234', 'hex'), true)).toContain('1970 GMT');
+  });
+
+  test('S8: every pointer in a certificate answers, and what it gives verifies', async () => {
+    const unit = await world.addUnit();
+    const { der } = await world.firstCertificate(unit);
+    const { crlUrls, ocspUrls, caUrls, serial } = readCertificate(der);
+    const fetched = async (url: string) => {
+      const response = await fetch(`${port.url}${new URL(url).pathname}`);
+      expect(response.status).toBe(200);
+      return Buffer.from(await response.arrayBuffer());
+    };
+    expect([crlUrls.length, ocspUrls.length, caUrls.length]).toEqual([1, 1, 1]);
+    const ca = readCertificate(await fetched(caUrls[0] ?? ''));
+    expect(verifyCertificateSignature(readCertificate(der), ca.spki)).toBe(true);
+    expect(verifyCrlSignature(readCrl(await fetched(crlUrls[0] ?? '')), ca.spki)).toBe(true);
+    expect(new URL(ocspUrls[0] ?? '').pathname).toBe('/ocsp');
+    expect(await ask(serial, false)).toContain(': good');
+    const [rootCrl] = ca.crlUrls;
+    expect(new URL(rootCrl ?? '').pathname).toBe('/crl/access-root.crl');
   });
 
   test('a database that lies about a serial on the newest CRL gets no signature for good', async () => {
