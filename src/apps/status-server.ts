@@ -3,7 +3,7 @@
  * answers only; reads the database, and writes refusals and its own key request. Cached answers and CRLs outlive both.
  */
 import { Counter, Gauge } from 'prom-client';
-import type { CrlHealth } from '../lifecycle/status/index.js';
+import { type CrlHealth, OCSP_SIGNER_ALARM_DAYS } from '../lifecycle/status/index.js';
 import { hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
 import { connectSigner } from '../platform/hsm/signer-client.js';
 import { listen } from '../platform/listen.js';
@@ -22,6 +22,7 @@ import { openStatusService, type StatusService } from './wire-status.js';
 const DATABASE_CONNECTIONS_MAX = 16;
 const HEALTH_EVERY_MS = 10_000;
 const LAG_MS_MAX = 5_000;
+const DAY_MS = 86_400_000;
 
 // Not awaited: the constants below must exist before it starts.
 void runApp('status-server', async (app) => {
@@ -138,7 +139,7 @@ function watchHealth(app: App, service: StatusService, now: () => Date): void {
       lifeLeft.set({ issuer: crl.label }, crl.lifeLeft);
       say(`crl ${crl.label}`, crl.alarm, crl, crlSentence(crl));
     }
-    const found = service.directory.troubles();
+    const found = [...service.directory.troubles(), ...endingSoon(service.directory.signersEndAt(), now())];
     troubles.set(found.length);
     say('ocsp', found.length === 0 ? 'none' : found.join(), { troubles: found }, 'an OCSP signer needs attention');
   };
@@ -148,6 +149,11 @@ function watchHealth(app: App, service: StatusService, now: () => Date): void {
     const lagMs = service.watch.lagMs(now().getTime());
     return lagMs !== undefined && lagMs < LAG_MS_MAX ? undefined : 'revocations are not being followed';
   });
+}
+
+function endingSoon(endsAt: Date | undefined, now: Date): string[] {
+  if (endsAt === undefined || endsAt.getTime() - now.getTime() > OCSP_SIGNER_ALARM_DAYS * DAY_MS) return [];
+  return [`An OCSP signer ends ${endsAt.toISOString()} and has no successor; look at the rotation worker.`];
 }
 
 function crlSentence({ label, alarm, nextUpdate }: CrlHealth): string {

@@ -1,15 +1,11 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { IssuerDirectory } from '../lifecycle/registry/index.js';
 import { crlStore } from '../lifecycle/status/crl-store.pg.js';
-import { type CrlPublisher, makeCrlPublisher } from '../lifecycle/status/index.js';
 import { makeStatusReader, ocspSignerStore } from '../lifecycle/status/status-reader.pg.js';
 import type { Clock } from '../platform/clock.js';
-import { makeLeases } from '../platform/db/lease.pg.js';
 import type { Transactor } from '../platform/db/transaction.js';
 import { cursors } from '../platform/ledger/cursors.pg.js';
-import { ledger } from '../platform/ledger/ledger.pg.js';
 import type { Signer } from '../platform/signer.js';
-import { makeCrlDirectory } from '../protocol/crl/crl-directory.js';
 import { handleCrl } from '../protocol/crl/crl-http.js';
 import { type CrlShelf, makeCrlShelf } from '../protocol/crl/crl-shelf.js';
 import { handleOcsp, type OcspEvent } from '../protocol/ocsp/ocsp-http.js';
@@ -18,33 +14,6 @@ import { makeResponderDirectory, type ResponderDirectory } from '../protocol/ocs
 import { listenForStatus } from '../protocol/ocsp/status-listener.pg.js';
 import { type StatusWatch, startStatusWatch } from '../protocol/ocsp/status-watch.js';
 import { handleTime, type TimeDeps } from '../protocol/time/time-http.js';
-
-/** For the rotation worker: publishes the CRLs of all online CAs into `crlDir`. */
-export function wireCrlPublisher(input: {
-  transactor: Transactor;
-  signer: Signer;
-  clock: Clock;
-  crlDir: string;
-  holder: string;
-  everySeconds: number;
-  lifeSeconds: number;
-}): CrlPublisher {
-  const { transactor, signer, clock, crlDir, holder, everySeconds, lifeSeconds } = input;
-  const leases = makeLeases(transactor);
-  const files = makeCrlDirectory(crlDir);
-  return makeCrlPublisher({
-    store: crlStore,
-    transactor,
-    ledger,
-    leases,
-    signer,
-    files,
-    clock,
-    holder,
-    everySeconds,
-    lifeSeconds,
-  });
-}
 
 export interface StatusServiceDeps {
   readonly transactor: Transactor;

@@ -43,8 +43,11 @@ export interface OcspSignerDeps {
   readonly lifeSeconds: number;
 }
 
-/** With so much left the key is certified again: time for a token that is away over a long weekend. */
-export const RECERTIFY_LEFT_MS = 4 * 86_400_000;
+/**
+ * With so much left the key is certified again. The alarm comes at seven days left (S10), so it means two days of failing,
+ * and a token that is away over a long weekend still does no harm.
+ */
+export const RECERTIFY_LEFT_MS = 9 * 86_400_000;
 const BACKDATE_SECONDS = 3_600;
 
 /**
