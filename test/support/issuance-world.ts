@@ -31,9 +31,14 @@ export interface IssuanceWorld extends IssuanceRooms {
 }
 
 export async function startIssuanceWorld(
-  options: IssuanceRoomsOptions & { token?: FreshTokenOptions; wrapSigner?: (signer: Signer) => Signer } = {},
+  options: IssuanceRoomsOptions & {
+    token?: FreshTokenOptions;
+    wrapSigner?: (signer: Signer) => Signer;
+    /** A migrated one of the caller's own, e.g. durable; its `drop` is called at the end. */
+    database?: TestDatabase;
+  } = {},
 ): Promise<IssuanceWorld> {
-  const [db, token] = await Promise.all([freshDatabase(), freshToken(options.token)]);
+  const [db, token] = await Promise.all([options.database ?? freshDatabase(), freshToken(options.token)]);
   const issuers = await enterCas(db, token).catch(async (thrown) => {
     await token.dispose(); // or its signer would keep the test run alive
     throw thrown;

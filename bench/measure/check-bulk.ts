@@ -1,0 +1,80 @@
+import { mkdirSync, rmSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { databaseSource } from '../../src/operator/audit/ledger-source.pg.js';
+import { verifyLedger } from '../../src/operator/audit/verify-ledger.js';
+import { makeLeases } from '../../src/platform/db/lease.pg.js';
+import { SEQUENCER_LEASE } from '../../src/platform/ledger/sequencer.js';
+import { makeSequencer } from '../../src/platform/ledger/sequencer.pg.js';
+import { pemBlock } from '../../src/x509/pem.js';
+import { run } from '../../test/support/command.js';
+import type { IssuanceWorld } from '../../test/support/issuance-world.js';
+import type { Measurement } from '../scenario.js';
+
+const FILES_A_CALL = 500;
+
+/** Speed that lost or doubled anything is worth nothing: every certificate, row and ledger entry is looked at. */
+export async function checkBulk(
+  world: IssuanceWorld,
+  { issued, refused, firstRefusal }: { issued: number; refused: number; firstRefusal: string },
+): Promise<Measurement['checks']> {
+  const { rows } = await world.db.pool.query<{ serial: string; der: Buffer }>(
+    `SELECT encode(serial, 'hex') AS serial, der FROM certificate`,
+  );
+  const { rows: open } = await world.db.pool.query(`SELECT 1 FROM issuance_intent WHERE state <> 'issued'`);
+  const verified = verifiedByOpenssl(
+    world,
+    rows.map(({ der }) => der),
+  );
+  const ledger = await ledgerReport(world);
+  return [
+    { what: `no row was refused (${refused} were; ${firstRefusal || 'none'})`, ok: refused === 0 },
+    { what: `${issued} issued, ${rows.length} rows`, ok: issued === rows.length && issued > 0 },
+    { what: 'every serial is another', ok: new Set(rows.map(({ serial }) => serial)).size === rows.length },
+    { what: 'every intent ended as issued', ok: open.length === 0 },
+    { what: `openssl verify: ${verified} OK`, ok: verified === rows.length },
+    {
+      what: `the ledger is whole: ${ledger.entries} entries, ${ledger.issued} of them issues`,
+      ok: ledger.isWhole && ledger.issued === rows.length,
+    },
+  ];
+}
+
+function verifiedByOpenssl(world: IssuanceWorld, certificates: readonly Buffer[]): number {
+  const dir = join(world.token.dataDir, 'bench-certificates');
+  mkdirSync(dir);
+  const ca = join(dir, 'ca.pem');
+  const root = join(dir, 'root.pem');
+  writeFileSync(ca, world.token.entry('device-ca-1').certificatePem);
+  writeFileSync(root, world.token.entry('access-root').certificatePem);
+  let verified = 0;
+  for (let from = 0; from < certificates.length; from += FILES_A_CALL) {
+    const files = certificates.slice(from, from + FILES_A_CALL).map((der, index) => {
+      const file = join(dir, `${from + index}.pem`);
+      writeFileSync(file, pemBlock('CERTIFICATE', der));
+      return file;
+    });
+    const { text } = run('openssl', ['verify', '-x509_strict', '-CAfile', root, '-untrusted', ca, ...files]);
+    verified += text.split('\n').filter((line) => line.endsWith('.pem: OK')).length;
+  }
+  rmSync(dir, { recursive: true });
+  return verified;
+}
+
+/** Numbers what was appended, as the worker would, and verifies the chain from its first entry. */
+async function ledgerReport(world: IssuanceWorld): Promise<{ isWhole: boolean; entries: number; issued: number }> {
+  const leases = makeLeases(world.transactor);
+  const sequencer = makeSequencer({ transactor: world.transactor, leases });
+  for (;;) {
+    const lease = await leases.acquire(SEQUENCER_LEASE, 'bench', 60_000);
+    if (!lease || (await sequencer.sequenceOnce(lease)).taken === 0) break;
+  }
+  const auditCertificates = [world.token.entry('audit').certificatePem];
+  const source = databaseSource({ databaseUrl: world.db.url, auditCertificates });
+  const report = await verifyLedger(source);
+  await source.close();
+  const { rows } = await world.db.pool.query<{ count: number }>(
+    `SELECT count(*) AS count FROM ledger WHERE kind = 'certificate.issued'`,
+  );
+  const entries = report.epochs.reduce((sum, epoch) => sum + epoch.entries, 0);
+  return { isWhole: report.ok && report.unsequenced === 0, entries, issued: rows[0]?.count ?? 0 };
+}

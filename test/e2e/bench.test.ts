@@ -1,0 +1,54 @@
+/** Benches rot where nobody runs them: each makes its few hundred here, and what it made is checked. Never its speed. */
+import { spawn } from 'node:child_process';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { expect, test } from '@jest/globals';
+
+const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
+const MINUTES_4 = 240_000;
+
+test.each(['sign-pool', 'issue-bulk', 'ocsp-cached'])(
+  'the bench %s runs, and what it made passes its own checks',
+  async (scenario) => {
+    const dir = mkdtempSync(join(tmpdir(), 'fp-bench-test-'));
+    const json = join(dir, 'rows.json');
+    try {
+      const { code, text } = await bench([scenario, '--quick', '--json', json]);
+      expect(text).toContain('ok   ');
+      expect(text).not.toContain('FAIL');
+      expect(code).toBe(0);
+      const rows = readFileSync(json, 'utf8').trim().split('\n');
+      expect(rows).toHaveLength(1);
+      const row = JSON.parse(rows[0] ?? '') as Record<string, unknown>;
+      expect(row).toMatchObject({ scenario, node: process.versions.node, checked: false }); // one round proves no speed
+      for (const figure of ['value', 'limitValue', 'ratio', 'cpuRatio']) expect(row[figure]).toBeGreaterThan(0);
+    } finally {
+      rmSync(dir, { recursive: true, force: true });
+    }
+  },
+  MINUTES_4,
+);
+
+test('a bench that does not exist is named, with those that do', async () => {
+  const { code, text } = await bench(['no-such-bench']);
+  expect(code).toBe(2);
+  expect(text).toContain('There are: issue-bulk, ocsp-cached, sign-pool');
+}, 60_000);
+
+async function bench(args: readonly string[]): Promise<{ code: number | null; text: string }> {
+  const loader = ['--disable-warning=ExperimentalWarning', '--import', join(CHECKOUT, 'bin', 'ts-loader.mjs')];
+  const child = spawn(process.execPath, [...loader, join(CHECKOUT, 'bench', 'main.ts'), ...args], {
+    env: { ...process.env, NODE_OPTIONS: '' },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
+  let text = '';
+  for (const stream of [child.stdout, child.stderr]) {
+    stream.setEncoding('utf8').on('data', (chunk: string) => {
+      text += chunk;
+    });
+  }
+  const code = await new Promise<number | null>((done) => child.once('close', done));
+  return { code, text };
+}
