@@ -1,0 +1,60 @@
+/**
+ * npm run drill -- D4 [D9 …] [--json FILE]
+ *
+ * Rehearses what must never go wrong, at full count. Ends with 0 only if every verdict is as it must be.
+ */
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { parseArgs } from 'node:util';
+import { type ActResult, actLine } from '../../src/apps/act-result.js';
+import { copiedFlash } from './d4-copied-flash.js';
+import { powerCuts } from './d9-power-cuts.js';
+import type { Drill } from './drill.js';
+
+const DRILLS: readonly Drill[] = [copiedFlash, powerCuts];
+
+const { values, positionals } = parseArgs({ allowPositionals: true, options: { json: { type: 'string' } } });
+// The tests' PostgreSQL holder serves the drills that need a database alone.
+process.env['FP_TEST_RUN_DIR'] = mkdtempSync(join(tmpdir(), 'fp-drill-'));
+process.env['FP_TEST_RUN_PID'] = String(process.pid);
+
+const acts: ActResult[] = [];
+const wanted = positionals.map((name) => name.toUpperCase());
+const unknown = wanted.filter((name) => !DRILLS.some((drill) => drill.name === name));
+if (wanted.length === 0 || unknown.length > 0) {
+  const list = DRILLS.map(({ name, summary }) => `  ${name}  ${summary}`).join('\n');
+  process.stderr.write(`usage: npm run drill -- NAME… [--json FILE]\n${list}\n`);
+  process.exitCode = 2;
+} else {
+  for (const drill of DRILLS.filter(({ name }) => wanted.includes(name))) await runOne(drill);
+  if (values.json !== undefined) writeFileSync(values.json, `${JSON.stringify({ acts }, null, 2)}\n`);
+  const good = acts.filter(({ ok }) => ok).length;
+  process.stdout.write(`\n${good} of ${acts.length} verdicts are as they must be.\n`);
+  process.exitCode = acts.length > 0 && good === acts.length ? 0 : 1;
+  const { default: stopServices } = (await import(
+    new URL('../../test/support/stop-services.mjs', import.meta.url).href
+  )) as {
+    default: () => Promise<void>;
+  };
+  await stopServices();
+}
+
+async function runOne(drill: Drill): Promise<void> {
+  process.stdout.write(`\n${drill.name}: ${drill.summary}\n`);
+  const report = (act: ActResult): void => {
+    acts.push(act);
+    process.stdout.write(`${actLine(act)}\n`);
+  };
+  try {
+    await drill.run(report);
+  } catch (error) {
+    report({
+      act: `${drill.name} broke off`,
+      by: 'drill',
+      expected: 'to the end',
+      got: (error as Error).message,
+      ok: false,
+    });
+  }
+}
