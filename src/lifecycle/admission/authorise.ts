@@ -5,7 +5,14 @@ import type { Ledger } from '../../platform/ledger/ledger.js';
 import { canonicalAddress } from '../../platform/net/ip-address.js';
 import { type Certificate, readCertificate } from '../../x509/certificate.js';
 import { serialHex } from '../../x509/serial.js';
-import { judgeUse, type Lineages, type LineageView, type UseVerdict } from '../lineage/index.js';
+import {
+  type ForkReport,
+  headOf,
+  judgeUse,
+  type Lineages,
+  type LineageView,
+  type UseVerdict,
+} from '../lineage/index.js';
 import { type Issuer, mayServe, type Unit, type UnitState } from '../model/index.js';
 import type { IssuerDirectory, Registry, ResolvedLine } from '../registry/index.js';
 import type { Revocation } from '../revocation/index.js';
@@ -140,7 +147,7 @@ async function gather(
           presentedSlotId: slot.id,
           keyProved: request.keyProved,
           authoritativeLineId: line?.authoritative ? line.lineId : null,
-          successorLineId: unit?.lineId ?? null,
+          successorLineId: await successorLine(deps, tx, lineage, unit),
         })
       : null;
   return {
@@ -158,6 +165,18 @@ async function gather(
     slotId: slot?.id ?? null,
     line,
   };
+}
+
+/** Where the head was confirmed or last used, which a thief's renewal does from elsewhere; else where the unit belongs. */
+async function successorLine(
+  deps: AdmissionDeps,
+  tx: Transaction,
+  { slots }: LineageView,
+  unit: Unit | null,
+): Promise<number | null> {
+  const head = headOf(slots);
+  const lineId = head === null ? null : await deps.lineages.lineOfSlot(tx, head.id);
+  return lineId ?? unit?.lineId ?? null;
 }
 
 type Check = (facts: Facts) => ErrorCode | null;
@@ -256,18 +275,28 @@ async function noteRefusal(
       { actor, at: now },
     );
   }
-  if (use?.kind !== 'deny' || !lineage) return;
+  // A revoked or held certificate is refused and recorded, and starts nothing (rules section 4).
+  if (use?.kind !== 'deny' || !lineage || facts.status !== 'good') return;
   const report = {
     lineageId: lineage.lineage.id,
     at: now,
     actor,
     row: `use:${use.code}`,
     presentedSlotId: facts.slotId,
-    successorSlotId: lineage.slots.at(-1)?.id ?? null,
+    successorSlotId: headOf(lineage.slots)?.id ?? null,
     facts: { gateway: gateway.name },
   };
-  if (use.grade === 'hard') await deps.lineages.quarantineLineage(tx, report);
+  if (use.grade === 'hard') await containFork(deps, tx, report, unit);
   else if (use.grade) await deps.lineages.recordFork(tx, { ...report, grade: use.grade });
+}
+
+/** Both branches, in the transaction that saw the fork: whoever asks OCSP or the CRL hears of it too (rules section 4). */
+async function containFork(deps: AdmissionDeps, tx: Transaction, report: ForkReport, unit: Unit | null): Promise<void> {
+  if (unit) await deps.registry.unitById(tx, unit.id, { lock: 'update' });
+  await deps.lineages.quarantineLineage(tx, report);
+  if (!unit) return;
+  const { actor, at } = report;
+  await deps.revocation.quarantine(tx, { unitId: unit.id, actor, note: `FORK_HARD: ${report.row}`, at });
 }
 
 /** A permit never outlives the certificate. */

@@ -46,6 +46,9 @@ export const lineageStore: LineageStore = {
       [slotId, at, lineId],
     );
   },
+  lineOf: async (tx, slotId) =>
+    (await one<{ lineId: number | null }>(tx, 'SELECT line_id AS "lineId" FROM lineage_slot WHERE id = $1', [slotId]))
+      ?.lineId ?? null,
   setToken: async (tx, { lineageId, tokenHash }) => {
     await tx.query('UPDATE lineage SET token_hash = $2 WHERE id = $1', [lineageId, tokenHash]);
   },

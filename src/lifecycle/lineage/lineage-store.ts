@@ -17,6 +17,8 @@ export interface LineageStore {
     change: { slotId: number; at: Date; by: ConfirmedBy; lineId: number | null },
   ): Promise<boolean>;
   touch(tx: Transaction, change: { slotId: number; at: Date; lineId: number | null }): Promise<void>;
+  /** Authoritative line of the slot's confirm or last use; null when there was none. */
+  lineOf(tx: Transaction, slotId: number): Promise<number | null>;
   setToken(tx: Transaction, change: { lineageId: number; tokenHash: Buffer }): Promise<void>;
   /** Moves a lineage on; false when its state was not one of `from`. Locks unit before lineage, raises the unit's epoch. */
   leave(

@@ -52,6 +52,8 @@ export interface Lineages {
   ): Promise<boolean>;
   /** Notes that a gateway saw the certificate in use; cheap, at most one write a minute a slot. */
   touchSlot(tx: Transaction, options: { slotId: number; at: Date; lineId: number | null }): Promise<void>;
+  /** The authoritative line from which a slot was confirmed or last used; null when no such line is known. */
+  lineOfSlot(tx: Transaction, slotId: number): Promise<number | null>;
   /** Stores the hash of the token that the next pick-up must present (pre-issue). */
   setToken(tx: Transaction, options: { lineageId: number; tokenHash: Buffer }): Promise<void>;
 

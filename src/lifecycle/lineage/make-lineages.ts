@@ -27,6 +27,7 @@ export function makeLineages(deps: LineagesDeps): Lineages {
 
     confirmSlot: (tx, options) => confirmSlot(deps, tx, options),
     touchSlot: (tx, change) => store.touch(tx, change),
+    lineOfSlot: (tx, slotId) => store.lineOf(tx, slotId),
     setToken: (tx, change) => store.setToken(tx, change),
 
     quarantineLineage: async (tx, report) => {
