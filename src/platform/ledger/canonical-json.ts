@@ -37,7 +37,8 @@ function writeObject(value: Readonly<Record<string, unknown>>, depth: number): s
   for (const key of Object.keys(value).sort()) {
     const member = value[key];
     if (member === undefined) continue;
-    refuseSecrets(key, member);
+    // The name here; texts and numbers are looked at when they are written.
+    refuseSecrets(key, typeof member === 'string' || typeof member === 'number' ? true : member);
     members.push(`${JSON.stringify(key)}:${write(member, depth + 1)}`);
   }
   return `{${members.join(',')}}`;

@@ -8,6 +8,8 @@ const SECRET_NAME =
 /** Runs that may be hex or base64 of a key; the shortest EC private key container has 39 bytes. */
 const ENCODED_RUN = /[A-Za-z0-9+/_-]{52,}/g;
 const HEX = /^(?:[0-9a-f]{2})+$/i;
+/** Hex of 39 bytes: a SHA-256, of which every entry has some, is too short to hold a key container. */
+const HEX_KEY_CHARACTERS_MIN = 78;
 /** An IMSI or IMEI stands alone as 15 digits; digits inside hex, base64 or a longer number are something else. */
 const FIFTEEN_DIGITS = /(?<![0-9A-Za-z+/_-])\d{15}(?![0-9A-Za-z+/_-])/;
 
@@ -29,7 +31,9 @@ export function refuseSecrets(name: string, value: unknown): void {
 function holdsEncodedPrivateKey(text: string): boolean {
   if (text.includes('PRIVATE KEY-----')) return true;
   for (const [run] of text.matchAll(ENCODED_RUN)) {
-    if (holdsPrivateKey(HEX.test(run) ? Buffer.from(run, 'hex') : Buffer.from(run, 'base64'))) return true;
+    const isHex = HEX.test(run);
+    if (isHex && run.length < HEX_KEY_CHARACTERS_MIN) continue;
+    if (holdsPrivateKey(Buffer.from(run, isHex ? 'hex' : 'base64'))) return true;
   }
   return false;
 }
