@@ -1,10 +1,19 @@
 /** A whole installation whose story is told act by act by the test, so that it can stop where it wants to interfere. */
 
+import { mkdtempSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { stringify } from 'yaml';
 import { ACTS } from '../../src/apps/story/story.js';
+import { run } from '../../src/apps/story/tools.js';
 import { makeWorld, type World } from '../../src/apps/story/world.js';
 import type { ConfigInput } from '../../src/platform/config/config.js';
-import { startInstallation, type TestInstallation } from './installation.js';
+import { portSettings, startInstallation, type TestInstallation } from './installation.js';
 import { storyContext } from './story-context.js';
+
+const CLI = fileURLToPath(new URL('../../bin/femtopki.mjs', import.meta.url));
+const CEREMONY = fileURLToPath(new URL('../../hsm-config/ceremony/demo.yaml', import.meta.url));
 
 export interface ToldInstallation {
   readonly installation: TestInstallation;
@@ -15,9 +24,15 @@ export interface ToldInstallation {
   close(): Promise<void>;
 }
 
-/** Takes about half a minute: the first start tells its own story before it serves. */
+/** The ceremony is held ahead, so that the first start finds its CAs and tells no story of its own. */
 export async function toldInstallation(settings: ConfigInput = {}): Promise<ToldInstallation> {
-  const installation = await startInstallation({ settings });
+  const dataDir = mkdtempSync(join(tmpdir(), 'fp-inst-'));
+  writeFileSync(join(dataDir, 'femtopki.yaml'), stringify({ ...(await portSettings()), ...settings }));
+  const held = await run(process.execPath, [CLI, 'ca', 'init', '--ceremony', CEREMONY, '--data', dataDir], {
+    cwd: dataDir,
+  });
+  if (held.code !== 0) throw new Error(`femtopki ca init: ${held.stderr}`);
+  const installation = await startInstallation({ dataDir });
   await installation.said('femtopki serves', 240_000);
   const context = storyContext(installation.dataDir);
   const world = await makeWorld(context);
