@@ -17,6 +17,12 @@ export async function release(deps: RevocationDeps, request: ReleaseRequest): Pr
   return deps.transactor.run(async (tx) => {
     const [unit] = await deps.store.lockUnits(tx, [request.unitId]);
     if (!unit) throw nothingFound();
+    // A hold that was approved to end must not end a loss that was reported since.
+    if (request.approvedState !== undefined && request.approvedState !== unit.state) {
+      throw new FemtoError('STATE_CONFLICT', `The unit is ${unit.state} by now; ask for an approval of that.`, {
+        facts: { state: unit.state },
+      });
+    }
     switch (unit.state) {
       case 'SUSPENDED':
         return endHold(deps, tx, unit, request);
@@ -69,7 +75,7 @@ async function startOver(
   const { actor, note } = request;
   const all = await deps.store.certificatesOfUnits(tx, [unit.id], at);
   // A key that lies in a file was copied together with everything else: its bootstrap identity goes too.
-  const replaceBootstrap = request.replaceBootstrap ?? unit.keyProtection === 'file';
+  const replaceBootstrap = unit.keyProtection === 'file' || request.replaceBootstrap === true;
   const condemned = all.filter(({ purpose }) => purpose !== 'bootstrap' || replaceBootstrap);
   const revoked: StatusChange = { state: 'revoked', reason: 'keyCompromise', actor, at, note, voidsInFlight: true };
   const changed = await writeStatus(deps, tx, condemned, revoked);

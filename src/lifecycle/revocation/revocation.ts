@@ -59,8 +59,10 @@ export interface ReleaseRequest extends Requester {
   readonly unitId: number;
   readonly note: string;
   readonly evidence?: string;
-  /** LOST or QUARANTINED: the bootstrap key is replaced at the depot too. Default: units whose key lies in a file. */
+  /** LOST or QUARANTINED: the bootstrap key is replaced at the depot too. Always so for units whose key lies in a file. */
   readonly replaceBootstrap?: boolean;
+  /** The state that the second person saw: another one by now is another act. */
+  readonly approvedState?: UnitState;
 }
 
 export interface RestrictOutcome {

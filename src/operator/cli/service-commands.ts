@@ -125,6 +125,11 @@ function addMachines(program: Command): void {
   );
 }
 
+interface ApprovalOptions {
+  readonly line?: string;
+  readonly evidence?: string;
+}
+
 function addApprovals(program: Command): void {
   const approval = program.command('approval').description('acts that need two people');
   withExamples(
@@ -140,11 +145,18 @@ function addApprovals(program: Command): void {
       .command('request <kind> <serial>')
       .description('asks for unit.release or grant.live-head, signed with your own key')
       .option('--line <name>', 'for grant.live-head')
-      .action(async (kind: string, serial: string, options: { line?: string }, command: Command) => {
+      .option('--evidence <document>', 'for unit.release of a lost unit: its inspection record')
+      .action(async (kind: string, serial: string, options: ApprovalOptions, command: Command) => {
         const globals = globalsOf(command);
         const unit = (await clientOf(globals).get(`/units/${encodeURIComponent(serial)}`)) as { state: string };
         const request: Record<string, string> =
-          kind === 'grant.live-head' ? { unit: serial, line: options.line ?? '' } : { unit: serial, state: unit.state };
+          kind === 'grant.live-head'
+            ? { unit: serial, line: options.line ?? '' }
+            : {
+                unit: serial,
+                state: unit.state,
+                ...(options.evidence === undefined ? {} : { evidence: options.evidence }),
+              };
         const act = { kind, request, selectionCount: 1 };
         const signature = sign(
           'sha256',
@@ -157,7 +169,7 @@ function addApprovals(program: Command): void {
           body: { ...act, signature: signature.toString('base64') },
         });
       }),
-    'approval request unit.release SHB-24-00817',
+    'approval request unit.release SHB-24-00817 --evidence "inspection 2026-118"',
     'approval request grant.live-head SHB-24-00817 --line L-100',
   );
   withExamples(

@@ -65,11 +65,12 @@ export function addUnitCommands(program: Command): void {
       .description('ends a hold, loss or quarantine; needs an approved request')
       .requiredOption('--reason <text>')
       .option('--approval <id>', 'approved request', Number)
-      .action((serial: string, options: { reason: string; approval?: number }, command: Command) =>
+      .option('--evidence <document>', 'for a found unit: its inspection record, as in the approved request')
+      .action((serial: string, options: { reason: string; approval?: number; evidence?: string }, command: Command) =>
         callAndPrint(command, { method: 'POST', path: `${path(serial)}/release`, body: options }),
       ),
     'unit release SHB-24-00817 --reason "inspected at the depot" --approval 7',
-    'unit release SHB-24-00817 --reason "found by its owner" --approval 8 -o json',
+    'unit release SHB-24-00817 --reason "found by its owner" --evidence "inspection 2026-118" --approval 8 -o json',
   );
   withExamples(
     unit

@@ -129,12 +129,20 @@ export function unitRoutes(deps: OperatorDeps): Route[] {
       path: '/units/:serialNumber/release',
       summary: 'Ends a hold, loss or quarantine; two people. From loss and quarantine only a new activation leads back',
       roles: OPERATORS,
-      body: restrictBody.extend({ replaceBootstrap: z.boolean().optional() }),
+      body: restrictBody.extend({
+        replaceBootstrap: z.boolean().optional(),
+        evidence: shape.freeText.optional().describe('for a found unit: its inspection record'),
+      }),
       handler: async (call) => {
         const unit = await unitOf(deps, db.read, call.params['serialNumber']);
+        // Whatever changes what the release gives back is part of what the second person signed.
+        const wishes = {
+          ...(call.body.replaceBootstrap === undefined ? {} : { replaceBootstrap: call.body.replaceBootstrap }),
+          ...(call.body.evidence === undefined ? {} : { evidence: call.body.evidence }),
+        };
         const act = {
           kind: 'unit.release',
-          request: { unit: unit.serialNumber, state: unit.state },
+          request: { unit: unit.serialNumber, state: unit.state, ...wishes },
           selectionCount: 1,
         };
         const eyes = await db.run((tx) => spendApproval(deps, tx, act, call.body.approval));
@@ -142,7 +150,8 @@ export function unitRoutes(deps: OperatorDeps): Route[] {
           unitId: unit.id,
           note: call.body.reason,
           approvedBy: `person:${eyes.approvedBy}`,
-          ...(call.body.replaceBootstrap === undefined ? {} : { replaceBootstrap: call.body.replaceBootstrap }),
+          approvedState: unit.state,
+          ...wishes,
           ...requester(call),
         });
       },
