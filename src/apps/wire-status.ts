@@ -40,7 +40,9 @@ export interface StatusService {
   close(): Promise<void>;
 }
 
-const SHELF_EVERY_MS = 500;
+const SHELF_EVERY_MS = 1_000;
+/** CRLs of another host's publisher; those of this host's are seen by their files. */
+const DATABASE_CRLS_EVERY_MS = 5_000;
 const DIRECTORY_EVERY_MS = 10_000;
 
 /** OCSP, CRLs, CA certificates and time behind one handler. Starts with a database that is away, and goes on without it. */
@@ -66,9 +68,14 @@ export async function openStatusService(deps: StatusServiceDeps): Promise<Status
   const nowMs = (): number => clock.now().getTime();
   const watch = startStatusWatch({ cache: responder.cache, cursors, transactor, onTrouble }, nowMs);
   const stopListening = listenForStatus(deps.databaseUrl, (payload) => watch.notice(payload), onTrouble);
+  let crlsAskedAtMs = Number.NEGATIVE_INFINITY;
   const shelf = makeCrlShelf({
     directories: deps.crlDirectories,
-    newerCrls: (known) => crlStore.newerThan(transactor.read, known),
+    newerCrls: async (known) => {
+      if (nowMs() - crlsAskedAtMs < DATABASE_CRLS_EVERY_MS && nowMs() >= crlsAskedAtMs) return [];
+      crlsAskedAtMs = nowMs();
+      return crlStore.newerThan(transactor.read, known);
+    },
     certificates: async () => {
       if (ceremony.length > 0 && !directory.isLoaded()) return ceremony;
       const recorded = await deps.issuers.all();
