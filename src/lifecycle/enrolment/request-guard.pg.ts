@@ -1,8 +1,6 @@
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { IdempotencyScope, RequestGuard } from './request-guard.js';
 
-/** A unit off for the whole comeback time may still repeat the request it sent before. */
-const KEY_LIFE_DAYS = 60;
 const MINUTE_MS = 60_000;
 
 export const pgRequestGuard: RequestGuard = {
@@ -35,16 +33,6 @@ export const pgRequestGuard: RequestGuard = {
     if (rowCount === 1) return 'claimed';
     const known = await requestUnderKey(tx, { credential, operation, key });
     return known?.equals(requestHash) === true ? 'same' : 'other';
-  },
-
-  sweep: async (tx, now) => {
-    const nonces = await tx.query('DELETE FROM nonce_spent WHERE expires_at < $1', [now]);
-    const rates = await tx.query(`DELETE FROM request_rate WHERE minute < $1::timestamptz - interval '1 hour'`, [now]);
-    const keys = await tx.query(
-      'DELETE FROM idempotency WHERE created_at < $1::timestamptz - make_interval(days => $2)',
-      [now, KEY_LIFE_DAYS],
-    );
-    return nonces.rowCount + rates.rowCount + keys.rowCount;
   },
 };
 

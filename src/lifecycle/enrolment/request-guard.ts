@@ -24,6 +24,4 @@ export interface RequestGuard {
     tx: Transaction,
     claim: IdempotencyScope & { requestHash: Buffer; attemptId: string | null; at: Date },
   ): Promise<'claimed' | 'same' | 'other'>;
-  /** Forgets what can no longer matter; returns rows removed. For the worker's housekeeping. */
-  sweep(tx: Transaction, now: Date): Promise<number>;
 }

@@ -6,7 +6,12 @@ const start = Date.parse('2026-11-24T10:00:00Z');
 
 function nonces(key = randomBytes(32)) {
   const clock = { at: start };
-  return { clock, ...makeNonces({ key, clock: { now: () => new Date(clock.at) }, random: randomBytes }) };
+  const made = makeNonces({ key, clock: { now: () => new Date(clock.at) }, random: randomBytes });
+  return {
+    clock,
+    issue: (credential: { spkiHash: Buffer }) => made.issue(credential),
+    verify: (nonce: string | undefined, credential: { spkiHash: Buffer }) => made.verify(nonce, credential),
+  };
 }
 const credential = () => ({ spkiHash: randomBytes(32) });
 const bad = (fault: string) => expect.objectContaining({ code: 'NONCE_BAD', facts: { fault } });
