@@ -1,3 +1,4 @@
+import { X509Certificate } from 'node:crypto';
 import { FemtoError } from '../platform/errors.js';
 import type { DeviceFiles } from './device-files.js';
 import type { Answer, EnrolClient } from './enrol-client.js';
@@ -60,14 +61,19 @@ export async function step(deps: FemtocellDeps, options: StepOptions = {}): Prom
   if (state === null) throw new FemtoError('NOT_FOUND', 'The unit has no identity; provision it at the factory first.');
   // 1. What was begun is finished first, whatever else is due.
   if (state.pending !== null) return ask(deps, state, state.pending, options.code);
-  // 2. A stored certificate is confirmed before it is relied on.
-  if (state.current !== null && !state.current.isConfirmed) return confirm(deps, state, state.current);
+  // 2. A stored certificate is confirmed before it is relied on; one that ran out meanwhile is only good for a renewal.
+  if (state.current !== null && !state.current.isConfirmed && !hasExpired(deps, state.current))
+    return confirm(deps, state, state.current);
   // 3. Activation, where somebody brought a code.
   if (options.code !== undefined) return begin(deps, state, 'bootstrap', options.code);
   if (state.current === null) return { did: 'waiting', waitSeconds: WAIT_SECONDS.activation, code: null };
   // 4. Renewal, at the moment that was drawn; otherwise advice.
   if (options.renewNow === true || deps.now() >= new Date(state.current.renewAt)) return begin(deps, state, 'current');
   return askAdvice(deps, state, state.current);
+}
+
+function hasExpired(deps: FemtocellDeps, { certificatePem }: Held): boolean {
+  return deps.now() > new Date(new X509Certificate(certificatePem).validTo);
 }
 
 async function begin(deps: FemtocellDeps, state: UnitState, over: Pending['over'], code?: string): Promise<StepResult> {

@@ -2,7 +2,7 @@ import { headOf } from '../lineage/index.js';
 import { checkGood, checkLineage } from './confirm.js';
 import { lineageOf } from './presented.js';
 import type { Advice, ProvedCredential } from './renewal.js';
-import { checkMayRenew } from './renewal-conditions.js';
+import { checkMayRenew, checkUnexpired } from './renewal-conditions.js';
 import type { RenewalDeps } from './renewal-deps.js';
 
 /**
@@ -17,6 +17,7 @@ export async function advise(
   checkGood(credential);
   const { view, slot } = await lineageOf(deps, credential);
   await checkLineage(deps, credential, view, slot);
+  checkUnexpired(deps, credential);
   const head = headOf(view.slots);
   const isHead = head === null || head.generation <= slot.generation;
   const successor = view.slots.find(

@@ -5,7 +5,7 @@ import type { LineageSlot } from '../model/index.js';
 import { quarantine } from './contain-fork.js';
 import { lineageOf } from './presented.js';
 import type { Confirmation, ProvedCredential } from './renewal.js';
-import { authoritativeLine, checkMayRenew } from './renewal-conditions.js';
+import { authoritativeLine, checkMayRenew, checkUnexpired } from './renewal-conditions.js';
 import type { RenewalDeps } from './renewal-deps.js';
 
 /**
@@ -21,6 +21,7 @@ export async function confirm(
   const { view, slot: named } = await lineageOf(deps, credential);
   const slot = standing(view, named);
   await checkLineage(deps, credential, view, slot);
+  checkUnexpired(deps, credential);
   const profile = await deps.registry.profile(deps.transactor.read, credential.unit.profile);
   const lineId = await authoritativeLine(deps, credential);
   const at = deps.clock.now();

@@ -7,7 +7,7 @@ import { checkGood, checkLineage, lineageTokenHash } from './confirm.js';
 import { quarantine } from './contain-fork.js';
 import { lineageOf, windowOf } from './presented.js';
 import type { PickUpRequest, RenewalAnswer } from './renewal.js';
-import { checkMayRenew } from './renewal-conditions.js';
+import { checkMayRenew, checkUnexpired } from './renewal-conditions.js';
 import type { RenewalDeps } from './renewal-deps.js';
 
 /**
@@ -62,6 +62,7 @@ export async function pickUp(deps: RenewalDeps, { credential, lineageToken }: Pi
   checkGood(credential);
   const { view, slot } = await lineageOf(deps, credential);
   await checkLineage(deps, credential, view, slot);
+  checkUnexpired(deps, credential);
   const successor = waitingSuccessor(view, slot);
   if (successor === null) {
     throw new FemtoError('PREDECESSOR_MISMATCH', 'No pre-issued certificate waits for this one; ask for advice first.');

@@ -28,6 +28,20 @@ const CODE_BY_STATE: Readonly<Partial<Record<Unit['state'], FemtoError['code']>>
   RETIRED: 'DEVICE_RETIRED',
 };
 
+/**
+ * A certificate that has run out renews inside its tier, and nothing else is open to it (rules section 4): confirming for ever
+ * with one would keep a unit from going dormant.
+ *
+ * @throws FemtoError CERT_EXPIRED
+ */
+export function checkUnexpired({ clock }: Pick<RenewalDeps, 'clock'>, { certificate }: ProvedCredential): void {
+  // notAfter's own second counts (RFC 5280 section 4.1.2.5).
+  if (clock.now().getTime() < certificate.notAfter.getTime() + 1_000) return;
+  throw new FemtoError('CERT_EXPIRED', 'The certificate has run out; renew it inside its tier, or activate the unit.', {
+    facts: { notAfter: certificate.notAfter.toISOString() },
+  });
+}
+
 /** Only asked where it can matter: the comeback tiers of a certificate that has run out. */
 export async function lineEvidence(deps: RenewalDeps, credential: ProvedCredential): Promise<LineEvidence> {
   const now = deps.clock.now();

@@ -36,7 +36,7 @@ export interface Renewal {
    *   HSM_UNAVAILABLE and RETRY_LATER are retryable
    */
   renew(request: RenewalRequest): Promise<RenewalAnswer>;
-  /** First use of the new certificate's key. Repeating it is harmless. */
+  /** First use of the new certificate's key. Repeating it is harmless. @throws FemtoError CERT_EXPIRED, as advise and pickUp */
   confirm(request: { readonly credential: ProvedCredential }): Promise<Confirmation>;
   advise(request: { readonly credential: ProvedCredential }): Promise<Advice>;
   /** Hands over a pre-issued certificate (units whose key cannot change). */

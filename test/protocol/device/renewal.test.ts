@@ -279,6 +279,25 @@ describe('comeback (REN-5)', () => {
   });
 });
 
+describe('a certificate that has run out (rules section 4)', () => {
+  test('may renew and nothing else: no confirmation, no advice, no sign of life', async () => {
+    const who = await activeUnit({ confirmed: false, profile: 'test-short' });
+    await sleep(3_500);
+    await world.db.pool.query(`UPDATE unit SET last_contact_at = now() - interval '29 days' WHERE id = $1`, [who.id]);
+    for (const answer of [await confirm(who.op), await unit.call('GET', '/v1/advice', { as: who.op })]) {
+      expect([answer.status, answer.body.code]).toEqual([403, 'REACTIVATE']);
+    }
+    expect(await refusals(who)).toEqual(['CERT_EXPIRED', 'CERT_EXPIRED']);
+    const { rows } = await world.db.pool.query(
+      `SELECT s.state, u.last_contact_at < now() - interval '28 days' AS silent
+       FROM unit u JOIN lineage_slot s ON s.unit_id = u.id WHERE u.id = $1`,
+      [who.id],
+    );
+    expect(rows).toEqual([{ state: 'pending', silent: true }]);
+    expect((await renew({ as: who.op })).status).toBe(200);
+  });
+});
+
 describe('states', () => {
   test.each([
     ['LOST', 'DEVICE_LOST'],
