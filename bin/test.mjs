@@ -3,10 +3,10 @@
  * `npm test`: prepares the machine, then runs every test; arguments go to Jest. Closes with the line `N passed, N failed`.
  * A test that was skipped without being asked to is named and fails the run.
  */
-import { readFileSync, rmSync } from 'node:fs';
+import { existsSync, readFileSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
 import { prepare } from './prepare.mjs';
-import { CACHE, main, runAttached, say } from './steps.mjs';
+import { CACHE, main, runAttached, StepError, say } from './steps.mjs';
 
 const RESULTS = join(CACHE, 'test-results.json');
 
@@ -25,6 +25,7 @@ await main(async () => {
   ];
   // Jest's own JSON would go to standard output too; the file is enough.
   const code = await runAttached(process.execPath, [...jest, ...args], { stdio: ['ignore', 'ignore', 'inherit'] });
+  if (!existsSync(RESULTS)) throw new StepError(`Jest ended with ${code} before it could say what passed.`);
   const results = JSON.parse(readFileSync(RESULTS, 'utf8'));
   // A file that did not even load has no tests to count: it is one failure.
   const failed = results.numFailedTests + results.numRuntimeErrorTestSuites;

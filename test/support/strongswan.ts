@@ -65,19 +65,26 @@ export async function openIkeLab(dir: string, statusPort: number): Promise<IkeLa
   }
 }
 
+/** Network only: `ip netns exec` would also remount /sys, which fails in a chroot whose root is no mount point. */
+function inNamespace(namespace: string): string {
+  return `--net=/run/netns/${namespace}`;
+}
+
 function makeNamespaces(undo: (() => void)[]): [string, string] {
   const ip = (...args: string[]): void => void execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+  const inside = (namespace: string, ...args: string[]): void =>
+    void execFileSync('nsenter', [inNamespace(namespace), 'ip', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   const names = ['g', 'u'].map((side) => `fp-${side}-${process.pid}`) as [string, string];
   for (const name of names) {
     ip('netns', 'add', name);
     undo.push(() => ip('netns', 'del', name));
-    ip('-n', name, 'link', 'set', 'lo', 'up');
+    inside(name, 'link', 'set', 'lo', 'up');
   }
   const [gateway, unit] = names;
   ip('link', 'add', 'ike0', 'netns', gateway, 'type', 'veth', 'peer', 'name', 'ike0', 'netns', unit);
-  ip('-n', gateway, 'addr', 'add', `${GATEWAY_ADDRESS}/30`, 'dev', 'ike0');
-  ip('-n', unit, 'addr', 'add', `${UNIT_ADDRESS}/30`, 'dev', 'ike0');
-  for (const name of names) ip('-n', name, 'link', 'set', 'ike0', 'up');
+  inside(gateway, 'addr', 'add', `${GATEWAY_ADDRESS}/30`, 'dev', 'ike0');
+  inside(unit, 'addr', 'add', `${UNIT_ADDRESS}/30`, 'dev', 'ike0');
+  for (const name of names) inside(name, 'link', 'set', 'ike0', 'up');
   return names;
 }
 
@@ -110,7 +117,7 @@ async function innerRelay(
   port: number,
   undo: (() => Promise<void> | void)[],
 ): Promise<void> {
-  const child = spawn('ip', ['netns', 'exec', namespace, process.execPath, '-e', INNER, path, String(port)], {
+  const child = spawn('nsenter', [inNamespace(namespace), process.execPath, '-e', INNER, path, String(port)], {
     stdio: ['ignore', 'pipe', 'inherit'],
   });
   undo.push(() => ended(child));
@@ -155,7 +162,7 @@ async function startCharon(dir: string, namespace: string, undo: (() => Promise<
   );
   const env = { ...process.env, STRONGSWAN_CONF: join(dir, 'strongswan.conf'), SWANCTL_DIR: dir };
   writeFileSync(log, '');
-  const child = spawn('ip', ['netns', 'exec', namespace, CHARON], { env, stdio: ['ignore', 'inherit', 'inherit'] });
+  const child = spawn('nsenter', [inNamespace(namespace), CHARON], { env, stdio: ['ignore', 'inherit', 'inherit'] });
   undo.push(() => ended(child));
   const swanctl = (...args: string[]): Promise<CommandResult> =>
     runClient('env', [
@@ -193,7 +200,7 @@ async function startCharon(dir: string, namespace: string, undo: (() => Promise<
   };
 }
 
-/** `ip netns exec` becomes the program, so the child's id is the program's own. */
+/** `nsenter` becomes the program, so the child's id is the program's own. */
 async function ended(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = new Promise<void>((done) => child.once('exit', () => done()));
