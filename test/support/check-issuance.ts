@@ -39,11 +39,11 @@ export async function checkIssuance(world: IssuanceWorld): Promise<string[]> {
   );
   await count(
     'ledger does not tell one intent and one end, in order',
-    `SELECT i.attempt_id, e.kinds FROM issuance_intent i LEFT JOIN LATERAL (
-       SELECT array_agg(l.kind ORDER BY l.id) AS kinds FROM ledger_inbox l
-       WHERE l.kind IN ('certificate.intended','certificate.issued','certificate.abandoned')
-         AND l.body::jsonb ->> 'attemptId' = i.attempt_id::text) e ON true
-     WHERE e.kinds IS DISTINCT FROM ARRAY['certificate.intended', 'certificate.' || i.state]`,
+    `WITH told AS (
+       SELECT (body::jsonb ->> 'attemptId')::uuid AS attempt_id, array_agg(kind ORDER BY id) AS kinds FROM ledger_inbox
+       WHERE kind IN ('certificate.intended','certificate.issued','certificate.abandoned') GROUP BY 1)
+     SELECT i.attempt_id, t.kinds FROM issuance_intent i FULL JOIN told t USING (attempt_id)
+     WHERE t.kinds IS DISTINCT FROM ARRAY['certificate.intended', 'certificate.' || i.state]`,
   );
   await count(
     'generations are not gapless',
