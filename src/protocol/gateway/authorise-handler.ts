@@ -40,7 +40,8 @@ const authoriseBody = z.strictObject({
 export function makeGatewayHandler(deps: GatewayRimDeps): (request: IncomingMessage, response: ServerResponse) => void {
   return (request, response) => {
     const traceId = traceIdOf(request);
-    answer(deps, request)
+    const call: Call = { request, gateway: null };
+    answer(deps, call)
       .then((body) => {
         response.writeHead(200, { 'content-type': 'application/json', 'cache-control': 'no-store' });
         response.end(JSON.stringify(body));
@@ -48,16 +49,25 @@ export function makeGatewayHandler(deps: GatewayRimDeps): (request: IncomingMess
       .catch((thrown: unknown) => {
         const error = asFemtoError(thrown);
         if (error.code === 'INTERNAL') deps.onInternal(thrown, traceId);
-        sendProblem(response, problemOf(error, 'gateway', traceId));
+        // Whoever has not proved to be a gateway learns nothing but one of four words.
+        sendProblem(response, problemOf(error, call.gateway === null ? 'device' : 'gateway', traceId));
       });
   };
 }
 
-async function answer(deps: GatewayRimDeps, request: IncomingMessage): Promise<SignedDecision> {
+interface Call {
+  readonly request: IncomingMessage;
+  /** Set once the caller is proved. */
+  gateway: AskingGateway | null;
+}
+
+async function answer(deps: GatewayRimDeps, call: Call): Promise<SignedDecision> {
+  const { request } = call;
   if (request.url !== '/v1/authorise' || request.method !== 'POST') {
     throw new FemtoError('NOT_FOUND', 'The gateway port answers POST /v1/authorise.');
   }
   const gateway = await callingGateway(deps, request.socket as TLSSocket);
+  call.gateway = gateway;
   const body = await readJsonBody(request, authoriseBody);
   // A process that cannot sign must not decide: its permit would be worth nothing and its confirm would stand.
   deps.sign(Buffer.alloc(0));
