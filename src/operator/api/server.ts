@@ -1,4 +1,5 @@
 import { createHash, createPublicKey } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import { z } from 'zod';
@@ -41,6 +42,9 @@ export function operatorServer(deps: OperatorDeps, options: OperatorServerOption
   app.get('/docs/openapi.json', (_request, response) => {
     response.json(openApiDocument(routes));
   });
+  app.get('/docs/errors', (_request, response) => {
+    response.type('text/markdown').send(ERRORS_PAGE);
+  });
   app.post('/api/v1/sign-in', (request, response, next) => {
     signIn(deps, request).then((body) => response.json(body), next);
   });
@@ -56,6 +60,9 @@ export function operatorServer(deps: OperatorDeps, options: OperatorServerOption
   });
   return app;
 }
+
+/** What the `type` of a problem points to. */
+const ERRORS_PAGE = readFileSync(new URL('../../../docs/errors.md', import.meta.url), 'utf8');
 
 function mount(app: Express, deps: OperatorDeps, route: Route): void {
   const handle = async (request: Request): Promise<unknown> => {
