@@ -35,7 +35,11 @@ export interface SignRequest {
 export type SignResult =
   /** `signature`: DER Ecdsa-Sig-Value over `tbs` with the hash of the key's curve. */
   | { readonly ok: true; readonly signature: Buffer }
-  | { readonly ok: false; readonly code: 'HSM_UNAVAILABLE' | 'DENIED' | 'LIFETIME_EXCEEDS_CEILING' | 'RATE_LIMITED' | 'BAD_REQUEST'; readonly message: string };
+  | {
+      readonly ok: false;
+      readonly code: 'HSM_UNAVAILABLE' | 'DENIED' | 'LIFETIME_EXCEEDS_CEILING' | 'RATE_LIMITED' | 'BAD_REQUEST';
+      readonly message: string;
+    };
 
 export interface Signer {
   /**

@@ -20,7 +20,13 @@ export interface Unit {
   readonly vendorSpkiHash: Buffer | null;
 }
 
-export type IssuerKind = 'root-access' | 'root-bootstrap' | 'root-services' | 'device-ca' | 'bootstrap-ca' | 'services-ca';
+export type IssuerKind =
+  | 'root-access'
+  | 'root-bootstrap'
+  | 'root-services'
+  | 'device-ca'
+  | 'bootstrap-ca'
+  | 'services-ca';
 
 /** A CA of ours. Gateways and listeners compare the exact key, never a name (rules 1.2). */
 export interface Issuer {
