@@ -5,13 +5,16 @@ const START_MS_MAX = 5_000;
 
 type ConnectionOptions = Omit<RedisOptions, 'replyMapping'>;
 
-/** Options for a URL `redis://`, `rediss://` or `unix:///path/to/socket`. */
-export function redisConnection(redisUrl: string): ConnectionOptions {
+/**
+ * Options for a URL `redis://`, `rediss://` or `unix:///path/to/socket`.
+ * @param isDropped  true once nobody wants the connection: then it is not made again, whoever holds a copy of it
+ */
+export function redisConnection(redisUrl: string, isDropped: () => boolean): ConnectionOptions {
   const url = new URL(redisUrl);
   const common: ConnectionOptions = {
     // BullMQ's workers wait on a blocking command through any outage; its producers are bounded by us.
     maxRetriesPerRequest: null,
-    retryStrategy: (times) => Math.min(50 * times, 1_000),
+    retryStrategy: (times) => (isDropped() ? null : Math.min(50 * times, 1_000)),
   };
   if (url.protocol === 'unix:') return { ...common, path: decodeURIComponent(url.pathname) };
   const db = url.pathname.length > 1 ? Number(url.pathname.slice(1)) : 0;

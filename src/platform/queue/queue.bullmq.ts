@@ -104,7 +104,7 @@ class BullQueue implements JobQueue {
         handling.dead(attemptOf(job, job.attemptsStarted), error).catch(this.onError);
       }
     });
-    return { close: (graceMs = 20_000) => within(graceMs, worker.close(), () => worker.close(true)) };
+    return { close: (graceMs = 20_000) => within(graceMs, worker.close(), async () => stopTimers(worker)) };
   }
 
   async #attempt(handling: JobHandling, job: BullJob): Promise<void> {
@@ -140,6 +140,16 @@ class BullQueue implements JobQueue {
     await within(2_000, this.store.queue.close(), async () => undefined);
     await this.store.drop();
   }
+}
+
+/**
+ * A worker whose store is away never gets to the end of its own close: the timers that would renew its locks and look
+ * for stalled jobs go on for ever. Its jobs are then run again elsewhere, which is what the grace period allows.
+ */
+function stopTimers(worker: object): void {
+  const inner = worker as { lockManager?: { close(): Promise<void> | void }; stalledCheckStopper?: () => void };
+  void inner.lockManager?.close();
+  inner.stalledCheckStopper?.();
 }
 
 function attemptOf(job: BullJob, attempt: number): JobAttempt {
@@ -213,10 +223,18 @@ async function openRedis(
   onError: (error: Error) => void,
 ): Promise<Store> {
   const connections: Redis[] = [];
+  let dropped = false;
   const connect = (): Redis => {
-    const connection = new Redis(redisConnection(redisUrl));
+    const connection = new Redis(redisConnection(redisUrl, () => dropped));
     connection.on('error', onError);
     connections.push(connection);
+    // A worker's blocking connection is a copy that BullMQ keeps for itself: without Redis it would try again for ever.
+    const duplicate = connection.duplicate.bind(connection);
+    connection.duplicate = (override) => {
+      const copy = duplicate(override);
+      connections.push(copy);
+      return copy;
+    };
     return connection;
   };
   const calls = connect();
@@ -240,6 +258,7 @@ async function openRedis(
         ...WORKER_SETTINGS,
       }),
     drop: async () => {
+      dropped = true;
       for (const connection of connections) connection.disconnect();
     },
   };
