@@ -1,4 +1,6 @@
 import { randomUUID } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { Agent, request } from 'node:https';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -56,6 +58,35 @@ async function renew({ as, keyFile, idempotencyKey = randomUUID(), nonce, signWi
   const next =
     answer.status === 200 ? { keyFile: key, pemFile: unit.store('next.pem', answer.body.certificate) } : null;
   return { ...answer, keyFile: key, next, json, idempotencyKey };
+}
+
+/** Several requests over one TLS connection. */
+function keptConnection(as: CurlCredential) {
+  const agent = new Agent({
+    keepAlive: true,
+    maxSockets: 1,
+    ca: world.servicesRootPem,
+    cert: readFileSync(as.pemFile),
+    key: readFileSync(as.keyFile),
+    servername: 'localhost',
+  });
+  const sockets = new Set<unknown>();
+  const send = (method: string, path: string, json?: object) =>
+    new Promise<{ status: number; body: Record<string, string> }>((resolve, reject) => {
+      const headers = { 'content-type': 'application/json', 'idempotency-key': randomUUID() };
+      const outgoing = request({ host: '127.0.0.1', port: world.port, method, path, agent, headers }, (incoming) => {
+        sockets.add(incoming.socket);
+        incoming.setEncoding('utf8');
+        let text = '';
+        incoming.on('data', (chunk: string) => {
+          text += chunk;
+        });
+        incoming.on('end', () => resolve({ status: incoming.statusCode ?? 0, body: JSON.parse(text) }));
+      });
+      outgoing.once('error', reject);
+      outgoing.end(json === undefined ? undefined : JSON.stringify(json));
+    });
+  return { send, connections: () => sockets.size, close: () => agent.destroy() };
 }
 
 const confirm = (as: CurlCredential) => unit.call('POST', '/v1/confirm', { as });
@@ -193,22 +224,27 @@ describe('forks (REN-4)', () => {
 
   test('an old key that was proved before the competing event harms nobody', async () => {
     const who = await activeUnit();
-    const oldNonce = await unit.nonce(who.op);
-    const { pemFile, keyFile } = who.op;
-    // One connection, two requests: the handshake is older than the successor that arises in between.
-    const winner = renew({ as: who.op, nonce: await unit.nonce(who.op) });
-    expect((await winner).status).toBe(200);
-    await confirm(must((await winner).next));
-    const csr = await unit.csr(await unit.newKey(), oldNonce);
-    const text = await unit.predecessorSignature(keyFile, oldNonce, csr);
-    const late = await post(
-      '/v1/renew',
-      { pemFile, keyFile },
-      { csr: await unit.base64(csr), predecessorSignature: text },
-    );
-    // This connection is new, so its handshake is live proof by itself: the fork is hard.
-    expect(late.status).toBe(403);
-    expect(await stateOf(who)).toBe('QUARANTINED');
+    const body = async (nonce: string) => {
+      const csr = await unit.csr(await unit.newKey(), nonce);
+      const predecessorSignature = await unit.predecessorSignature(who.op.keyFile, nonce, csr);
+      return { csr: await unit.base64(csr), predecessorSignature };
+    };
+    const winner = await body(await unit.nonce(who.op));
+    // One connection for all that follows: its handshake, and its nonce, are older than the successor that arises.
+    const line = keptConnection(who.op);
+    const late = await body((await line.send('GET', '/v1/nonce')).body['nonce'] ?? '');
+    await line.send('GET', '/v1/ca');
+    const { status, body: won } = await post('/v1/renew', who.op, winner);
+    expect(status).toBe(200);
+    await line.send('GET', '/v1/ca');
+    expect(won.generation).toBe(2);
+    const answer = await line.send('POST', '/v1/renew', late);
+    expect(line.connections()).toBe(1);
+    expect([answer.status, answer.body.code]).toEqual([503, 'RETRY_LATER']);
+    expect(await refusals(who)).toEqual(['RETRY_LATER']);
+    expect(await stateOf(who)).toBe('ACTIVE');
+    expect(await world.ledger(who, 'lineage.forked')).toEqual([]);
+    line.close();
   });
 
   test('F8: two keys at once through two servers: one successor, the other is told to come again', async () => {
