@@ -154,10 +154,12 @@ async function activateUnit(
 async function endCertificates(
   deps: ActivationDeps,
   { unit }: Claim,
-  { slots }: LineageView,
+  { lineage }: LineageView,
   tx: Transaction,
 ): Promise<void> {
   const at = deps.clock.now();
+  // Read again: a renewal may have been recorded between the verdict and the closing, and its certificate ends too.
+  const slots = (await deps.lineages.view(tx, lineage.id))?.slots ?? [];
   const certificates = slots
     .filter(({ state, notAfter }) => state !== 'abandoned' && state !== 'signing' && notAfter.getTime() > at.getTime())
     .map(({ issuerId, serial, notAfter }) => ({ issuerId, serial, notAfter, unitId: unit.id }));

@@ -104,7 +104,9 @@ async function revokeEarlier(
   const at = deps.clock.now();
   const earlier = (await deps.bootstraps.ofUnit(tx, unit.id, at)).filter(({ serial }) => !serial.equals(issued.serial));
   if (earlier.length === 0) return;
-  await deps.revocation.setStatus(tx, earlier, { state: 'revoked', reason: 'superseded', actor, at, note: 'rework' });
+  // An activation under the old board's key that is at the token now must not be recorded after this.
+  const change = { state: 'revoked', reason: 'superseded', actor, at, note: 'rework', voidsInFlight: true } as const;
+  await deps.revocation.setStatus(tx, earlier, change);
 }
 
 /** The newest bootstrap certificate, when it is for this key. */

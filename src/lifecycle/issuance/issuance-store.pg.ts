@@ -52,7 +52,8 @@ export const issuanceStore: IssuanceStore = {
   closeLineage: async (tx, { lineageId, unitId, at }) => {
     const { rowCount } = await tx.query(
       `UPDATE lineage SET state = 'closed', closed_at = $3, close_reason = 'new activation'
-       WHERE id = $1 AND unit_id = $2 AND state <> 'closed'`,
+       WHERE id = $1 AND unit_id = $2 AND state <> 'closed'
+         AND NOT EXISTS (SELECT 1 FROM lineage_slot s WHERE s.lineage_id = $1 AND s.state = 'signing')`,
       [lineageId, unitId, at],
     );
     return rowCount === 1;

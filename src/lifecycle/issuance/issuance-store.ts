@@ -16,7 +16,7 @@ export interface IssuanceStore {
   /** Takes back claims of rows that were refused before anything was signed. */
   releaseKeys(tx: Transaction, claims: readonly KeyClaim[]): Promise<void>;
 
-  /** Closes the unit's lineage; false when it is not its live one. */
+  /** Closes the unit's lineage; false when it is not its live one, or when something in it is being signed right now. */
   closeLineage(tx: Transaction, change: { lineageId: number; unitId: number; at: Date }): Promise<boolean>;
   /** Each unit's open lineage, made if it has none; a unit whose lineage is quarantined is missing. */
   openLineages(tx: Transaction, unitIds: readonly number[], at: Date): Promise<Map<number, number>>;

@@ -140,8 +140,12 @@ describe('factory enrolment', () => {
     const other = requestFor(row(0).serialNumber).csrPem;
     await expect(enrol(0, other)).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
     await world.factory.allowRework({ serialNumber: row(0).serialNumber, actor, reason: 'board replaced' });
+    const epoch = `SELECT revocation_epoch AS epoch FROM unit WHERE serial_number = $1`;
+    const before = (await world.db.pool.query(epoch, [row(0).serialNumber])).rows[0].epoch;
     const second = await enrol(0, other);
     expect(second.repeated).toBe(false);
+    // Whatever the old board has at the token at this moment is void (T2 compares the epoch).
+    expect((await world.db.pool.query(epoch, [row(0).serialNumber])).rows[0].epoch).toBeGreaterThan(before);
     const { rows } = await world.db.pool.query('SELECT state, reason FROM revoked_certificate WHERE serial = $1', [
       first.certificate.serial,
     ]);

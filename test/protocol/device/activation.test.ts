@@ -1,6 +1,8 @@
-import { randomUUID } from 'node:crypto';
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { readSpki } from '../../../src/x509/spki.js';
 import { type CurlCredential, curlUnit } from '../../support/curl-unit.js';
 import { type DeviceWorld, startDeviceWorld, type WorldUnit } from '../../support/device-world.js';
 
@@ -266,5 +268,79 @@ describe('generation 0 (rules section 3)', () => {
     ]);
     // The unit itself reactivates with its last key.
     expect((await activate({ as: head })).status).toBe(200);
+  });
+
+  describe('a renewal that slips in between the verdict and the closing of the old lineage', () => {
+    /** Does something once, where an activation looks up the profile: after its verdict, before its intent. */
+    function inBetween(work: () => Promise<unknown>): void {
+      const { registry } = world.core;
+      const { profile } = registry;
+      Object.assign(registry, {
+        profile: async (...args: Parameters<typeof profile>) => {
+          Object.assign(registry, { profile });
+          await work();
+          return profile(...args);
+        },
+      });
+    }
+    async function replaceable() {
+      const who = await world.addUnit();
+      const old = await activated(who);
+      await unit.call('POST', '/v1/confirm', { as: old });
+      const code = await world.grant(who, { approvedBy: 'person:lee' });
+      const { rows } = await world.db.pool.query('SELECT id FROM lineage WHERE unit_id = $1', [who.id]);
+      const { publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+      const renewal = {
+        purpose: 'operational',
+        unitId: who.id,
+        machineId: null,
+        commonName: who.fqdn,
+        sanDns: who.fqdn,
+        spki: readSpki(publicKey.export({ type: 'spki', format: 'der' })),
+        lifeSeconds: 604_800,
+        revocationEpoch: 0,
+        successor: { lineageId: Number(rows[0].id), generation: 2, preissued: false, displacesSlotId: null },
+        actor: 'test:unit',
+      } as const;
+      return { who, code, renewal };
+    }
+    const standing = async (who: WorldUnit) =>
+      (
+        await world.db.pool.query(
+          `SELECT count(*)::int AS n FROM certificate c WHERE c.unit_id = $1 AND c.purpose = 'operational'
+             AND NOT EXISTS (SELECT 1 FROM revoked_certificate r WHERE r.issuer_id = c.issuer_id AND r.serial = c.serial)`,
+          [who.id],
+        )
+      ).rows[0].n;
+
+    test('recorded: its certificate ends with the lineage', async () => {
+      const { who, code, renewal } = await replaceable();
+      inBetween(() => world.issuance.issue(renewal));
+      expect((await activate({ as: who, code })).status).toBe(200);
+      expect(await standing(who)).toBe(1);
+    });
+
+    test('at the token: the lineage is not closed under it', async () => {
+      const { who, code, renewal } = await replaceable();
+      let release = (): void => undefined;
+      const gate = new Promise<void>((done) => {
+        release = done;
+      });
+      const token = world.token.connect('enrol');
+      let pending: Promise<unknown> = Promise.resolve();
+      const slow = await world.addReplica({
+        signer: { sign: (requests) => gate.then(() => token.sign(requests)), close: async () => undefined },
+      });
+      inBetween(async () => {
+        pending = slow.issuance.issue(renewal);
+        const signing = `SELECT 1 FROM lineage_slot WHERE unit_id = $1 AND state = 'signing'`;
+        while ((await world.db.pool.query(signing, [who.id])).rowCount === 0) await sleep(20);
+      });
+      expect((await activate({ as: who, code })).status).not.toBe(200);
+      release();
+      await pending;
+      expect((await activate({ as: who, code })).status).toBe(200);
+      expect(await standing(who)).toBe(1);
+    });
   });
 });
