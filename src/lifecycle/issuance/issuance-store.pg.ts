@@ -1,4 +1,5 @@
 import pg from 'pg';
+import { byteaArray } from '../../platform/db/bytea-array.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { CertificateRecord } from '../model/index.js';
 import type {
@@ -28,7 +29,7 @@ export const issuanceStore: IssuanceStore = {
   blockedKeys: async (tx, spkiHashes) => {
     const { rows } = await tx.query<{ hash: string }>(
       `SELECT encode(spki_hash, 'hex') AS hash FROM blocked_key WHERE spki_hash = ANY($1::bytea[])`,
-      [spkiHashes],
+      [byteaArray(spkiHashes)],
     );
     return new Set(rows.map(({ hash }) => hash));
   },
@@ -45,7 +46,7 @@ export const issuanceStore: IssuanceStore = {
     await tx.query(
       `DELETE FROM key_seen k USING unnest($1::bytea[], $2::uuid[]) AS c(spki_hash, attempt_id)
        WHERE k.spki_hash = c.spki_hash AND k.attempt_id = c.attempt_id`,
-      [claims.map((claim) => claim.spkiHash), claims.map((claim) => claim.attemptId)],
+      [byteaArray(claims.map((claim) => claim.spkiHash)), claims.map((claim) => claim.attemptId)],
     );
   },
 
@@ -149,7 +150,7 @@ const STALE_COLUMNS = `i.attempt_id AS "attemptId", i.created_at AS "createdAt",
 
 async function claimKeys(tx: Transaction, claims: readonly KeyClaim[]): Promise<Map<string, KeyHolder>> {
   const columns = [
-    claims.map((claim) => claim.spkiHash),
+    byteaArray(claims.map((claim) => claim.spkiHash)),
     claims.map((claim) => claim.unitId),
     claims.map((claim) => claim.ownerKind),
     claims.map((claim) => claim.ownerName),
@@ -208,9 +209,9 @@ async function claimSlots(tx: Transaction, claims: readonly SlotClaim[]): Promis
       claims.map((claim) => claim.lineageId),
       claims.map((claim) => claim.unitId),
       claims.map((claim) => claim.generation),
-      claims.map((claim) => claim.spkiHash),
+      byteaArray(claims.map((claim) => claim.spkiHash)),
       claims.map((claim) => claim.issuerId),
-      claims.map((claim) => claim.serial),
+      byteaArray(claims.map((claim) => claim.serial)),
       claims.map((claim) => claim.notBefore),
       claims.map((claim) => claim.notAfter),
       claims.map((claim) => claim.attemptId),
@@ -233,14 +234,14 @@ async function insertIntents(tx: Transaction, intents: readonly Intent[]): Promi
       intents.map((intent) => intent.attemptId),
       intents.map((intent) => intent.createdAt),
       intents.map((intent) => intent.issuerId),
-      intents.map((intent) => intent.serial),
+      byteaArray(intents.map((intent) => intent.serial)),
       intents.map((intent) => intent.purpose),
       intents.map((intent) => intent.unitId),
       intents.map((intent) => intent.machineId),
-      intents.map((intent) => intent.spkiHash),
+      byteaArray(intents.map((intent) => intent.spkiHash)),
       intents.map((intent) => intent.notAfter),
-      intents.map((intent) => intent.tbs),
-      intents.map((intent) => intent.tbsHash),
+      byteaArray(intents.map((intent) => intent.tbs)),
+      byteaArray(intents.map((intent) => intent.tbsHash)),
       intents.map((intent) => intent.slotId),
       intents.map((intent) => intent.revocationEpoch),
     ],
@@ -270,17 +271,17 @@ async function recordIssued(
     [
       recorded.map((certificate) => certificate.notAfter),
       recorded.map((certificate) => certificate.issuerId),
-      recorded.map((certificate) => certificate.serial),
+      byteaArray(recorded.map((certificate) => certificate.serial)),
       recorded.map((certificate) => certificate.purpose),
       recorded.map((certificate) => certificate.unitId),
       recorded.map((certificate) => certificate.machineId),
       recorded.map((certificate) => certificate.slotId),
       recorded.map((certificate) => certificate.generation),
-      recorded.map((certificate) => certificate.spkiHash),
+      byteaArray(recorded.map((certificate) => certificate.spkiHash)),
       recorded.map((certificate) => certificate.notBefore),
       recorded.map((certificate) => certificate.attemptId),
       recorded.map((certificate) => certificate.issuedAt),
-      recorded.map((certificate) => certificate.der),
+      byteaArray(recorded.map((certificate) => certificate.der)),
     ],
   );
   return signing;
