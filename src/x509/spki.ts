@@ -14,7 +14,10 @@ export interface Spki {
   readonly spkiDer: Buffer;
   /** SHA-256 of `spkiDer`, 32 bytes: what `key_seen` stores for ever. */
   readonly spkiHash: Buffer;
-  /** Leftmost 160 bits of the SHA-256 of the key bits (RFC 7093 section 2 method 1): SKI and AKI. */
+  /**
+   * SHA-1 of the key bits (RFC 5280 section 4.2.1.2 method 1): SKI and AKI. A name for a key, not a proof. OCSP's responder
+   * id is the same hash by definition, and strongSwan finds the responder's certificate only by its SKI.
+   */
   readonly keyIdentifier: Buffer;
   /** Content of the subjectPublicKey BIT STRING without its unused-bits octet: point, or RSAPublicKey. */
   readonly keyBits: Buffer;
@@ -80,7 +83,7 @@ function describeKey(algorithm: KeyAlgorithm, spkiDer: Buffer, keyBits: Buffer):
     algorithm,
     spkiDer,
     spkiHash: createHash('sha256').update(spkiDer).digest(),
-    keyIdentifier: createHash('sha256').update(keyBits).digest().subarray(0, 20),
+    keyIdentifier: createHash('sha1').update(keyBits).digest(),
     keyBits,
   };
 }
