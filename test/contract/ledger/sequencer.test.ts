@@ -125,6 +125,17 @@ describe('numbering', () => {
     expect(await cursors.backlogAgeMs(kit.transactor.read)).toBe(0);
   });
 
+  test('it writes nothing either before its successor has written anything', async () => {
+    await kit.db.pool.query('UPDATE lease SET expires_at = clock_timestamp()');
+    const old = await kit.leases.acquire(SEQUENCER_LEASE, 'paused', 60_000);
+    await kit.db.pool.query('UPDATE lease SET expires_at = clock_timestamp()');
+    await kit.leases.acquire(SEQUENCER_LEASE, 'test', 60_000);
+    await kit.append(fact(8));
+    if (!old) throw new Error('no lease');
+    await expect(makeSequencer(kit).sequenceOnce(old)).rejects.toMatchObject({ facts: { lease: SEQUENCER_LEASE } });
+    expect((await kit.sequence()).taken).toBe(1);
+  });
+
   test('the table refuses to change or lose an entry', async () => {
     for (const statement of [
       "UPDATE ledger SET body = '{}'",
