@@ -143,7 +143,9 @@ function addApprovals(program: Command): void {
   withExamples(
     approval
       .command('request <kind> <serial>')
-      .description('asks for unit.release or grant.live-head, signed with your own key')
+      .description(
+        'asks for unit.release, grant.live-head, or unit.lost, .hold, .revoke, .retire beyond a hundred a day; signed with your own key',
+      )
       .option('--line <name>', 'for grant.live-head')
       .option('--evidence <document>', 'for unit.release of a lost unit: its inspection record')
       .action(async (kind: string, serial: string, options: ApprovalOptions, command: Command) => {

@@ -40,8 +40,9 @@ export function addUnitCommands(program: Command): void {
         .command(`${verb} <serial>`)
         .description(description)
         .requiredOption('--reason <text>', 'why; goes to history and ledger')
-        .action((serial: string, options: { reason: string }, command: Command) =>
-          callAndPrint(command, { method: 'POST', path: `${path(serial)}/${verb}`, body: { reason: options.reason } }),
+        .option('--approval <id>', 'approved request, beyond a hundred units in a day', Number)
+        .action((serial: string, options: { reason: string; approval?: number }, command: Command) =>
+          callAndPrint(command, { method: 'POST', path: `${path(serial)}/${verb}`, body: options }),
         ),
       `unit ${verb} SHB-24-00817 --reason "customer reported it"`,
       `unit ${verb} SHB-24-00817 --reason "customer reported it" --dry-run`,
