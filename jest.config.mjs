@@ -17,7 +17,7 @@ export default {
     ],
   },
   testMatch: ['<rootDir>/test/**/*.test.ts'],
-  testTimeout: 60_000,
+  testTimeout: 180_000,
   globalSetup: '<rootDir>/test/support/run-directory.mjs',
   globalTeardown: '<rootDir>/test/support/stop-services.mjs',
 };
