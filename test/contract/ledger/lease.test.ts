@@ -22,10 +22,10 @@ test('of twenty that ask at once, one gets the lease', async () => {
 });
 
 test('a lease that ran out goes to another with a higher fence, and the old holder cannot write', async () => {
-  const first = await leases.acquire('passing', 'a', 50);
+  const first = await leases.acquire('passing', 'a', 1_000);
   if (!first) throw new Error('free lease not given');
   expect(await leases.acquire('passing', 'b', 5_000)).toBeNull();
-  await sleep(80);
+  await sleep(1_100);
   const second = await leases.acquire('passing', 'b', 5_000);
   expect(second?.fence).toBeGreaterThan(first.fence);
   expect(await leases.renew(first, 5_000)).toBe(false);
@@ -34,23 +34,23 @@ test('a lease that ran out goes to another with a higher fence, and the old hold
 });
 
 test('the holder keeps its fence while it renews; after it ran out even the same holder gets a new one', async () => {
-  const first = await leases.acquire('own', 'a', 60);
-  expect(await leases.acquire('own', 'a', 60)).toEqual(first);
-  await sleep(90);
+  const first = await leases.acquire('own', 'a', 1_000);
+  expect(await leases.acquire('own', 'a', 1_000)).toEqual(first);
+  await sleep(1_100);
   const again = await leases.acquire('own', 'a', 5_000);
   expect(again?.fence).toBe((first?.fence ?? 0) + 1);
 });
 
 test('a takeover waits until the transaction that checked the lease has ended', async () => {
-  const held = await leases.acquire('writing', 'a', 100);
+  const held = await leases.acquire('writing', 'a', 1_500);
   if (!held) throw new Error('free lease not given');
   let committed = false;
   const writing = transactor.run(async (tx) => {
     await leases.check(tx, held);
-    await sleep(400);
+    await sleep(3_000);
     committed = true;
   });
-  await sleep(150);
+  await sleep(1_800);
   const taken = await leases.acquire('writing', 'b', 5_000);
   expect(committed).toBe(true);
   expect(taken?.holder).toBe('b');

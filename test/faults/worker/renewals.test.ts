@@ -21,7 +21,7 @@ import { startRedis, type TestRedis } from '../../support/redis.js';
 import { countReminders, seedDueUnits } from '../../support/renewal-rows.js';
 import { type RotationProcess, startRotation } from '../../support/rotation-process.js';
 
-const UNITS = 2_500;
+const UNITS = 1_500;
 const SCAN_EVERY_MS = 400;
 
 async function untilReminded(pool: Pool, count: number, ms = 45_000): Promise<void> {
@@ -142,7 +142,7 @@ test('a database killed at once under load, twice: no renewal is lost or doubled
   const settings = { databaseUrl: server.url, queueName: 'q', scanEveryMs: SCAN_EVERY_MS };
   await seedDueUnits(pool, UNITS);
   const child = await startRotation({ ...settings, failpoint: 'remind-units:delay=400' });
-  for (const reminded of [200, 1_200]) {
+  for (const reminded of [200, 700]) {
     await untilReminded(pool, reminded);
     process.kill(server.pid, 'SIGQUIT'); // immediate shutdown: no checkpoint, transactions torn
     await server.exited;
