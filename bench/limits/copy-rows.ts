@@ -24,7 +24,7 @@ const copy = (bytes: Buffer): Promise<void> =>
     const submit = (wire: { query(text: string): void }): void => wire.query(`COPY ${table} FROM STDIN`);
     client.query({ ...taker, submit, handleCommandComplete: () => undefined } as never);
   });
-process.on('message', async ({ seconds }: { seconds: number }) => {
+const measure = async ({ seconds }: { seconds: number }): Promise<void> => {
   const before = { own: process.cpuUsage(), server: serverSeconds() };
   const endMs = performance.now() + seconds * 1_000;
   let operations = 0;
@@ -35,6 +35,7 @@ process.on('message', async ({ seconds }: { seconds: number }) => {
   }
   const { user, system } = process.cpuUsage(before.own);
   process.send?.({ operations, cpuSeconds: (user + system) / 1e6 + serverSeconds() - before.server });
-});
+};
+process.on('message', (order: { seconds: number }) => void measure(order));
 process.on('disconnect', () => process.exit(0));
 process.send?.('ready');

@@ -131,11 +131,13 @@ async function round(seconds: number): Promise<BulkRound> {
   };
 }
 
-process.on('message', async (order: { seconds: number } | { prepare: number } | 'check') => {
+type Order = { seconds: number } | { prepare: number } | 'check';
+const obey = async (order: Order): Promise<void> => {
   if (order === 'check') process.send?.(await checkBulk(world, { issued, refused, firstRefusal }));
   else if ('prepare' in order) process.send?.(await prepare(order.prepare).then(() => 'prepared'));
   else process.send?.(await round(order.seconds));
-});
+};
+process.on('message', (order: Order) => void obey(order));
 let isEnding = false;
 const end = async (): Promise<void> => {
   if (isEnding) return;

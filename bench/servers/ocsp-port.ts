@@ -41,7 +41,7 @@ const requests = serials.map((serial) => {
 const requestsFile = join(dir, 'requests.json');
 writeFileSync(requestsFile, JSON.stringify(requests));
 
-process.on('message', async (order) => {
+const obey = async (order: unknown): Promise<void> => {
   if (order === 'signed') process.send?.(world.signed.length);
   if (order !== 'revoke') return;
   await rooms.revocation.revoke({
@@ -52,7 +52,8 @@ process.on('message', async (order) => {
     selection: { by: 'unit', unitId: unit.id },
   });
   process.send?.('revoked');
-});
+};
+process.on('message', (order) => void obey(order));
 process.on('SIGTERM', () => {
   clearInterval(beats);
   void port

@@ -87,7 +87,9 @@ async function appendFork(
   grade: 'soft' | 'strong' | 'hard',
 ): Promise<void> {
   const [presented, successor] = await Promise.all(
-    [report.presentedSlotId, report.successorSlotId].map((id) => (id === null ? null : store.slotById(tx, id))),
+    [report.presentedSlotId, report.successorSlotId].map(async (id) =>
+      id === null ? null : await store.slotById(tx, id),
+    ),
   );
   const subject = `unit:${await store.unitSerialNumber(tx, report.lineageId)}`;
   await ledger.append(tx, [
