@@ -6,7 +6,6 @@
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
-
 const [url = '', ddl = '', row = '', table = ''] = process.argv.slice(2);
 const client = new pg.Client({ connectionString: url });
 await client.connect();
