@@ -1,11 +1,11 @@
 /**
- * The least that a durable row costs: COPY of 1,000 rows a transaction into a table like ours, the client's CPU
- * and its server process's. argv: URL, SQL that makes the table, one row as COPY text with ~ for 16 unique bytes in hex, the
- * table. Message {seconds} → {operations, cpuSeconds}.
+ * The least that a durable row costs: COPY of 1,000 rows a transaction, the client's CPU and its server process's. argv: URL,
+ * table's DDL, one row as COPY text with ~ for 16 unique bytes in hex, table. {seconds} → {operations, cpuSeconds}.
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import pg from 'pg';
+
 const [url = '', ddl = '', row = '', table = ''] = process.argv.slice(2);
 const client = new pg.Client({ connectionString: url });
 await client.connect();
