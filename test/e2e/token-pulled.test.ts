@@ -63,6 +63,7 @@ describe('with the token pulled', () => {
     const answer = await renew();
     expect([answer.status, answer.json['code']]).toEqual([503, 'RETRY_LATER']);
     expect(retryAfter()).toBeGreaterThanOrEqual(1);
+    expect(retryAfter()).toBeLessThan(2);
   });
 
   test('the record has the exact code', async () => {

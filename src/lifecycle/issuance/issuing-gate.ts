@@ -48,7 +48,8 @@ export function makeIssuingGate(deps: GateDeps): IssuingGate {
       // Each intent whose signature is in doubt costs a line on the CRL, so a token that fails is left alone for a moment.
       if (nowMs < restUntilMs) {
         throw new FemtoError('HSM_UNAVAILABLE', 'The signing token does not answer; ask again shortly.', {
-          retryAfterSeconds: Math.ceil((restUntilMs - nowMs) / 1_000),
+          // Refusing here costs nothing, and a token that is back is noticed by whoever asks next: one second, always (H1).
+          retryAfterSeconds: 1,
         });
       }
       // A clock that went back makes the cached answer worthless too.
