@@ -1,5 +1,6 @@
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { crlStore } from '../../../src/lifecycle/status/crl-store.pg.js';
 import { type CrlPublisher, makeCrlPublisher } from '../../../src/lifecycle/status/index.js';
@@ -91,7 +92,12 @@ describe('status with the real signer', () => {
     const { der } = await world.firstCertificate(unit);
     const { crlUrls, ocspUrls, caUrls, serial } = readCertificate(der);
     const fetched = async (url: string) => {
-      const response = await fetch(`${port.url}${new URL(url).pathname}`);
+      let response = await fetch(`${port.url}${new URL(url).pathname}`);
+      // The shelf looks at its directory once in a while; a CRL that was published this moment is not on it yet.
+      for (let tries = 0; response.status === 404 && tries < 50; tries++) {
+        await sleep(100);
+        response = await fetch(`${port.url}${new URL(url).pathname}`);
+      }
       expect(response.status).toBe(200);
       return Buffer.from(await response.arrayBuffer());
     };
