@@ -3,7 +3,7 @@
  * `childless = force` (RFC 6023) ends at authentication, which is all that certificates decide.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { connect, createServer, type Server } from 'node:net';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
@@ -75,6 +75,8 @@ function makeNamespaces(undo: (() => void)[]): [string, string] {
   const inside = (namespace: string, ...args: string[]): void =>
     void execFileSync('nsenter', [inNamespace(namespace), 'ip', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
   const names = ['g', 'u'].map((side) => `fp-${side}-${process.pid}`) as [string, string];
+  // The first namespace of a machine makes its directory a mount point; who made it takes it away again.
+  if (!isMountPoint(NETNS_DIR)) undo.push(() => unmountIfEmpty(NETNS_DIR));
   for (const name of names) {
     ip('netns', 'add', name);
     undo.push(() => ip('netns', 'del', name));
@@ -86,6 +88,20 @@ function makeNamespaces(undo: (() => void)[]): [string, string] {
   inside(unit, 'addr', 'add', `${UNIT_ADDRESS}/30`, 'dev', 'ike0');
   for (const name of names) inside(name, 'link', 'set', 'ike0', 'up');
   return names;
+}
+
+const NETNS_DIR = '/run/netns';
+
+function isMountPoint(dir: string): boolean {
+  return readFileSync('/proc/self/mountinfo', 'utf8')
+    .split('\n')
+    .some((line) => line.split(' ')[4] === dir);
+}
+
+function unmountIfEmpty(dir: string): void {
+  if (existsSync(dir) && readdirSync(dir).length === 0 && isMountPoint(dir)) {
+    execFileSync('umount', ['--lazy', dir], { stdio: ['ignore', 'pipe', 'pipe'] });
+  }
 }
 
 /** A path of the file system is the one road between namespaces that share no network. */
