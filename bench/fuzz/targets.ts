@@ -2,10 +2,11 @@ import { createPrivateKey, generateKeyPairSync, sign } from 'node:crypto';
 import { FemtoError } from '../../src/platform/errors.js';
 import { assembleCsr, certificationRequestInfo } from '../../src/x509/build-csr.js';
 import { certIdOf } from '../../src/x509/cert-id.js';
-import { checkCsrRequests, readCsr, verifyCsr } from '../../src/x509/csr.js';
+import { readCsr } from '../../src/x509/csr.js';
 import { explicitTag, octetString, oid, sequence } from '../../src/x509/der.js';
 import { checkDer } from '../../src/x509/der-gate.js';
 import { checkKeyPolicy } from '../../src/x509/key-policy.js';
+import { checkWishes, verifyPossession } from '../../src/x509/key-request.js';
 import { readOcspRequest } from '../../src/x509/ocsp-request.js';
 import type { Random } from './mutate.js';
 
@@ -52,8 +53,8 @@ const csr: FuzzTarget = {
       const request = stage('structure', () => readCsr(input));
       return stage('policy', () => {
         checkKeyPolicy(request.spki);
-        if (!verifyCsr(request)) throw new FemtoError('POP_FAIL', 'wrong signature');
-        checkCsrRequests(request, { fqdn: FQDN });
+        if (!verifyPossession(request)) throw new FemtoError('POP_FAIL', 'wrong signature');
+        checkWishes(request, { fqdn: FQDN });
         return 'accepted';
       });
     }),

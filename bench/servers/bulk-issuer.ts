@@ -13,7 +13,8 @@ import { migrate } from '../../src/platform/db/migrate.js';
 import { openPool } from '../../src/platform/db/pool.pg.js';
 import { readSignerConfig } from '../../src/platform/hsm/signer-config.js';
 import { assembleCsr, certificationRequestInfo } from '../../src/x509/build-csr.js';
-import { readCsr, verifyCsr } from '../../src/x509/csr.js';
+import { readCsr } from '../../src/x509/csr.js';
+import { verifyPossession } from '../../src/x509/key-request.js';
 import { startIssuanceWorld, type TestUnit } from '../../test/support/issuance-world.js';
 import { checkBulk } from '../measure/check-bulk.js';
 import { treeCpuSeconds } from '../measure/process-tree.js';
@@ -71,7 +72,7 @@ function requestOf(): Buffer {
 
 function approved({ unit, csr }: (typeof stock)[number]): ApprovedRequest {
   const read = readCsr(csr);
-  if (!verifyCsr(read)) throw new Error('a good request was refused');
+  if (!verifyPossession(read)) throw new Error('a good request was refused');
   return {
     purpose: 'operational',
     unitId: unit.id,

@@ -1,16 +1,14 @@
-import { FemtoError } from '../platform/errors.js';
 import { TAG } from './der.js';
 import { checkDer } from './der-gate.js';
 import { badDer, DerReader, oidValue, readDer, smallIntegerValue, wholeOctets } from './der-reader.js';
 import { directoryString, nameAttributes, onlyAttribute } from './distinguished-name.js';
 import { type Extension, readExtensions } from './extension.js';
-import { readBasicConstraints, readExtendedKeyUsage, readKeyUsage } from './extension-values.js';
-import { readAltNames } from './general-name.js';
+import { type KeyRequest, readWishes } from './key-request.js';
 import { OID } from './oids.js';
 import { bytesOfBase64, pemBlocks } from './pem.js';
 import { refusePrivateKey } from './private-key-material.js';
-import { requireSignatureAlgorithm, type SignatureAlgorithm, verifySignature } from './signature-algorithm.js';
-import { readSpki, type Spki } from './spki.js';
+import { requireSignatureAlgorithm } from './signature-algorithm.js';
+import { readSpki } from './spki.js';
 
 export const CSR_BYTES_MAX = 16_384;
 /** Base64 of the largest CSR with line breaks and armour. */
@@ -19,52 +17,27 @@ const CSR_DER_LIMITS = { bytesMax: CSR_BYTES_MAX, depthMax: 24, elementsMax: 2_0
 const ATTRIBUTES_MAX = 16;
 const WHAT = 'certificate request';
 
-/** A PKCS#10 request, read strictly. What it asks for is a wish: names and extensions come from registry and profile. */
-export interface Csr {
-  readonly der: Buffer;
-  /** certificationRequestInfo as received: what the signature covers. */
-  readonly criDer: Buffer;
-  readonly spki: Spki;
-  readonly subjectDer: Buffer;
-  readonly commonName?: string;
-  readonly challengePassword?: string;
-  /** dNSName entries of the requested subjectAltName, as sent. */
-  readonly sanDns: readonly string[];
-  readonly asksFor: CsrWishes;
-  readonly signatureAlgorithm: SignatureAlgorithm;
-  /** Content of the signature BIT STRING. */
-  readonly signature: Buffer;
-}
-
-export interface CsrWishes {
-  readonly ca: boolean;
-  readonly keyUsageCertSign: boolean;
-  /** Other subjectAltName entries as `kind:value`, for the record only. */
-  readonly otherNames: readonly string[];
-  readonly extensionOids: readonly string[];
-}
-
 /**
  * Reads a request in the order of cost: size, private key scan, DER gate, structure, key bytes, algorithm. The signature
- * is not checked here: key policy comes first, then {@link verifyCsr}.
+ * is not checked here: key policy comes first, then {@link verifyPossession}.
  *
  * @param der      DER PKCS#10, at most CSR_BYTES_MAX
  * @param options  `allowRsa`: legacy import only (default false)
  * @throws FemtoError BAD_REQUEST form; KEY_WEAK key or algorithm; KEY_BLOCKED a private key inside
  * @see RFC 2986 section 4; RFC 2985 section 5.4
  */
-export function readCsr(der: Buffer, options: { allowRsa?: boolean } = {}): Csr {
+export function readCsr(der: Buffer, options: { allowRsa?: boolean } = {}): KeyRequest {
   if (der.length > CSR_BYTES_MAX) throw badDer(WHAT, `is larger than ${CSR_BYTES_MAX} bytes`);
   refusePrivateKey(der);
   checkDer(der, CSR_DER_LIMITS);
 
   const outer = readDer(der, TAG.SEQUENCE, WHAT);
-  const criDer = outer.expect(TAG.SEQUENCE, 'certificationRequestInfo').der;
+  const signedDer = outer.expect(TAG.SEQUENCE, 'certificationRequestInfo').der;
   const algorithmDer = outer.expect(TAG.SEQUENCE, 'signature algorithm').der;
   const signature = wholeOctets(outer.expect(TAG.BIT_STRING, 'signature').content, WHAT);
   outer.end();
 
-  const fields = readDer(criDer, TAG.SEQUENCE, WHAT);
+  const fields = readDer(signedDer, TAG.SEQUENCE, WHAT);
   if (smallIntegerValue(fields.expect(TAG.INTEGER, 'version').content, 'version') !== 0)
     fields.fail('is not version 0');
   const subjectDer = fields.expect(TAG.SEQUENCE, 'subject').der;
@@ -80,7 +53,7 @@ export function readCsr(der: Buffer, options: { allowRsa?: boolean } = {}): Csr 
   const signatureAlgorithm = requireSignatureAlgorithm(algorithmDer, WHAT);
   return {
     der,
-    criDer,
+    signedDer,
     spki,
     subjectDer,
     ...(commonName === undefined ? {} : { commonName }),
@@ -90,35 +63,6 @@ export function readCsr(der: Buffer, options: { allowRsa?: boolean } = {}): Csr 
     signatureAlgorithm,
     signature,
   };
-}
-
-/** Proof of possession: is the request signed by the key it carries? */
-export function verifyCsr(csr: Csr): boolean {
-  return verifySignature(csr.signatureAlgorithm, csr.criDer, csr.spki, csr.signature);
-}
-
-/**
- * Refuses a request whose wishes contradict the unit it is for. An empty subject, and a CN that is no host name (a unit
- * serial), are fine: neither is copied.
- *
- * @param expected  `fqdn`: the unit's name from the registry, lower case
- * @throws FemtoError ID_MISMATCH another name, wildcard, CA or keyCertSign; BAD_REQUEST a name nobody could have meant
- */
-export function checkCsrRequests(csr: Csr, { fqdn }: { fqdn: string }): void {
-  for (const name of csr.sanDns) {
-    if (!HOST_TEXT.test(name)) throw badDer(WHAT, 'asks for a name with characters no host name has');
-    if (name.toLowerCase() !== fqdn) throw mismatch('asks for another name than the unit has');
-  }
-  const { commonName } = csr;
-  if (commonName !== undefined) {
-    // A look-alike letter is never an accident in a name that is ASCII by standard.
-    if (/[^\x20-\x7e]/.test(commonName)) throw badDer(WHAT, 'has a commonName outside ASCII');
-    if (HOST_LIKE.test(commonName) && commonName.toLowerCase() !== fqdn) {
-      throw mismatch('has a commonName of another unit');
-    }
-  }
-  if (csr.asksFor.ca) throw mismatch('asks to be a CA');
-  if (csr.asksFor.keyUsageCertSign) throw mismatch('asks for the right to sign certificates');
 }
 
 /**
@@ -173,42 +117,4 @@ function readAttributes(content: Buffer | undefined): { challengePassword?: stri
     }
   }
   return found;
-}
-
-/** Extensions whose wish we understand well enough to answer; any other may be asked for, but not as critical. */
-const UNDERSTOOD: ReadonlySet<string> = new Set([
-  OID.subjectKeyIdentifier,
-  OID.keyUsage,
-  OID.subjectAltName,
-  OID.basicConstraints,
-  OID.extendedKeyUsage,
-]);
-
-function readWishes(extensions: readonly Extension[]): { sanDns: string[]; asksFor: CsrWishes } {
-  let ca = false;
-  let keyUsageCertSign = false;
-  const sanDns: string[] = [];
-  const otherNames: string[] = [];
-  for (const { id, critical, value } of extensions) {
-    if (critical && !UNDERSTOOD.has(id)) throw badDer(WHAT, `asks for the unknown critical extension ${id}`);
-    if (id === OID.basicConstraints) ca = readBasicConstraints(value).isCa;
-    if (id === OID.keyUsage) keyUsageCertSign = readKeyUsage(value).some((usage) => SIGNING_USAGES.has(usage));
-    if (id === OID.extendedKeyUsage) readExtendedKeyUsage(value);
-    if (id !== OID.subjectAltName) continue;
-    for (const name of readAltNames(value, 'requested subjectAltName')) {
-      if (name.kind === 'dns') sanDns.push(name.value);
-      else otherNames.push(`${name.kind}:${name.value}`);
-    }
-  }
-  return { sanDns, asksFor: { ca, keyUsageCertSign, otherNames, extensionOids: extensions.map(({ id }) => id) } };
-}
-
-const SIGNING_USAGES: ReadonlySet<string> = new Set(['keyCertSign', 'cRLSign']);
-const HOST_TEXT = /^[A-Za-z0-9*._-]{1,253}$/;
-const HOST_LIKE = /^[A-Za-z0-9*_-]+(\.[A-Za-z0-9*_-]+)+\.?$/;
-
-function mismatch(fault: string): FemtoError {
-  return new FemtoError('ID_MISMATCH', `The request ${fault}; ask only for the name on the unit's manifest row.`, {
-    facts: { fault },
-  });
 }

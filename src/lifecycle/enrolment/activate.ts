@@ -1,7 +1,8 @@
 import { createHash } from 'node:crypto';
 import { asFemtoError, FemtoError } from '../../platform/errors.js';
-import { type Csr, checkCsrRequests, csrBytesFromText, readCsr, verifyCsr } from '../../x509/csr.js';
+import { csrBytesFromText, readCsr } from '../../x509/csr.js';
 import { checkKeyPolicy } from '../../x509/key-policy.js';
+import { checkWishes, type KeyRequest, verifyPossession } from '../../x509/key-request.js';
 import type { Unit } from '../model/index.js';
 import { type ActivationDeps, type Claim, idempotencyConflict } from './claim.js';
 import { contestClaim } from './contest-claim.js';
@@ -85,16 +86,16 @@ async function countRequest(deps: ActivationDeps, credential: ProvedCredential):
   }
 }
 
-async function proveClaim(deps: ActivationDeps, request: ActivationRequest, csr: Csr): Promise<Claim> {
+async function proveClaim(deps: ActivationDeps, request: ActivationRequest, csr: KeyRequest): Promise<Claim> {
   const { credential, freshness, idempotencyKey } = request;
   const { unit } = credential;
   checkUnitMayActivate(unit);
   checkKeyPolicy(csr.spki);
-  checkCsrRequests(csr, { fqdn: unit.fqdn });
+  checkWishes(csr, { fqdn: unit.fqdn });
   // A nonce of another caller is refused before the signature is looked at: it is the cheaper check.
   const nonce =
     freshness.by === 'nonce' ? deps.nonces.verify(csr.challengePassword, credential.certificate.spki) : null;
-  if (!verifyCsr(csr)) {
+  if (!verifyPossession(csr)) {
     throw new FemtoError('POP_FAIL', 'The request is not signed by the key it carries; sign it with that key.');
   }
   // A bootstrap key must stay worth nothing at a gateway, so it never becomes the operational one (rules 3.1).

@@ -2,7 +2,7 @@ import type { Clock } from '../../platform/clock.js';
 import type { Transactor } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
 import type { Ledger } from '../../platform/ledger/ledger.js';
-import type { Csr } from '../../x509/csr.js';
+import type { KeyRequest } from '../../x509/key-request.js';
 import type { Issuance } from '../issuance/index.js';
 import type { Lineages } from '../lineage/index.js';
 import type { Unit } from '../model/index.js';
@@ -33,7 +33,7 @@ export interface ActivationDeps {
 export interface Claim {
   readonly credential: ProvedCredential;
   readonly unit: Unit;
-  readonly csr: Csr;
+  readonly csr: KeyRequest;
   readonly nonce: VerifiedNonce | null;
   /** The latest moment at which the caller had the bootstrap key in hand, by a value or handshake of ours. */
   readonly liveAt: Date;

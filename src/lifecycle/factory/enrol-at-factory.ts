@@ -1,6 +1,7 @@
 import { FemtoError } from '../../platform/errors.js';
-import { type Csr, checkCsrRequests, csrBytesFromText, readCsr, verifyCsr } from '../../x509/csr.js';
+import { csrBytesFromText, readCsr } from '../../x509/csr.js';
 import { exposedKeys } from '../../x509/exposed-key.js';
+import { checkWishes, type KeyRequest, verifyPossession } from '../../x509/key-request.js';
 import type { CertificateRecord, Unit, UnitState } from '../model/index.js';
 import { checkFactoryCredential } from './check-credential.js';
 import type { FactoryCredential } from './factory-credential.js';
@@ -28,9 +29,9 @@ export async function enrolAtFactory(deps: FactoryDeps, request: FactoryEnrolReq
   if (unit.state === 'MANIFESTED' && credential.used >= credential.quota) throw quotaExceeded();
   // 4. The request itself: form, key, possession, wishes.
   const csr = await readRequest(deps, request);
-  if (!verifyCsr(csr))
+  if (!verifyPossession(csr))
     throw new FemtoError('POP_FAIL', 'The request is not signed by the key it carries; make it anew.');
-  checkCsrRequests(csr, { fqdn: unit.fqdn });
+  checkWishes(csr, { fqdn: unit.fqdn });
   // 5. The same key again gets the same certificate.
   const stored = await storedCertificate(deps, unit, csr);
   if (stored !== null) return { certificate: stored, chain: await chainOf(deps, stored), repeated: true };
@@ -52,7 +53,7 @@ const LOST_RACE: ReadonlySet<string> = new Set(['STATE_CONFLICT', 'KEY_IN_USE', 
 
 async function issueBootstrap(
   deps: FactoryDeps,
-  { unit, csr, credential, actor }: { unit: Unit; csr: Csr; credential: FactoryCredential; actor: string },
+  { unit, csr, credential, actor }: { unit: Unit; csr: KeyRequest; credential: FactoryCredential; actor: string },
 ): Promise<CertificateRecord> {
   const at = deps.clock.now();
   const rework = unit.state === 'BOOTSTRAPPED';
@@ -110,7 +111,7 @@ async function revokeEarlier(
 }
 
 /** The newest bootstrap certificate, when it is for this key. */
-async function storedCertificate(deps: FactoryDeps, unit: Unit, csr: Csr): Promise<CertificateRecord | null> {
+async function storedCertificate(deps: FactoryDeps, unit: Unit, csr: KeyRequest): Promise<CertificateRecord | null> {
   const [newest] = await deps.bootstraps.ofUnit(deps.transactor.read, unit.id, deps.clock.now());
   if (newest === undefined) return null;
   if (newest.spkiHash.equals(csr.spki.spkiHash)) return newest;
@@ -119,7 +120,7 @@ async function storedCertificate(deps: FactoryDeps, unit: Unit, csr: Csr): Promi
 }
 
 /** Reads the request; a private key inside is blocked for ever before the refusal goes out (KEY-6). */
-async function readRequest(deps: FactoryDeps, request: FactoryEnrolRequest): Promise<Csr> {
+async function readRequest(deps: FactoryDeps, request: FactoryEnrolRequest): Promise<KeyRequest> {
   try {
     return readCsr(csrBytesFromText(request.csr));
   } catch (thrown) {

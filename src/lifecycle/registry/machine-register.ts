@@ -2,7 +2,8 @@ import type { Clock } from '../../platform/clock.js';
 import type { Transaction, Transactor } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
 import type { Ledger } from '../../platform/ledger/ledger.js';
-import { readCsr, verifyCsr } from '../../x509/csr.js';
+import { readCsr } from '../../x509/csr.js';
+import { verifyPossession } from '../../x509/key-request.js';
 import type { Actor } from '../model/index.js';
 import type { Machine, MachineKind } from './machine.js';
 import type { MachineCertificate, MachineStore } from './machine-store.js';
@@ -175,7 +176,7 @@ async function askRenewal(
 
 function provedKey(csrDer: Buffer): { spkiDer: Buffer; spkiHash: Buffer } {
   const csr = readCsr(csrDer);
-  if (!verifyCsr(csr)) {
+  if (!verifyPossession(csr)) {
     throw new FemtoError('POP_FAIL', 'The request is not signed by the key it carries; make it anew.');
   }
   return { spkiDer: csr.spki.spkiDer, spkiHash: csr.spki.spkiHash };

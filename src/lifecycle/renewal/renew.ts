@@ -1,7 +1,8 @@
 import { createHash, verify } from 'node:crypto';
 import { asFemtoError, FemtoError } from '../../platform/errors.js';
-import { type Csr, checkCsrRequests, csrBytesFromText, readCsr, verifyCsr } from '../../x509/csr.js';
+import { csrBytesFromText, readCsr } from '../../x509/csr.js';
 import { checkKeyPolicy } from '../../x509/key-policy.js';
+import { checkWishes, type KeyRequest, verifyPossession } from '../../x509/key-request.js';
 import { importPublicKey } from '../../x509/spki.js';
 import { judgeRenewal, type LineageView } from '../lineage/index.js';
 import type { Unit } from '../model/index.js';
@@ -35,15 +36,15 @@ export async function renew(deps: RenewalDeps, request: RenewalRequest): Promise
   }
 }
 
-async function proveKeys(deps: RenewalDeps, request: RenewalRequest, csr: Csr): Promise<RenewalTry> {
+async function proveKeys(deps: RenewalDeps, request: RenewalRequest, csr: KeyRequest): Promise<RenewalTry> {
   const { credential, freshness, idempotencyKey } = request;
   const { unit } = credential;
   const old = credential.certificate.spki;
   checkKeyPolicy(csr.spki);
-  checkCsrRequests(csr, { fqdn: unit.fqdn });
+  checkWishes(csr, { fqdn: unit.fqdn });
   const nonce = freshness.by === 'nonce' ? deps.nonces.verify(csr.challengePassword, old) : null;
   if (nonce !== null) checkPredecessorSignature(request, csr);
-  if (!verifyCsr(csr)) {
+  if (!verifyPossession(csr)) {
     throw new FemtoError('POP_FAIL', 'The request is not signed by the key it carries; sign it with that key.');
   }
   if (idempotencyKey !== null && !IDEMPOTENCY_KEY.test(idempotencyKey)) {
@@ -83,7 +84,7 @@ async function proveKeys(deps: RenewalDeps, request: RenewalRequest, csr: Csr): 
 }
 
 /** REN-2: the old key signs our nonce together with the very request, so neither can be carried to another one. */
-function checkPredecessorSignature({ credential, predecessorSignature }: RenewalRequest, csr: Csr): void {
+function checkPredecessorSignature({ credential, predecessorSignature }: RenewalRequest, csr: KeyRequest): void {
   if (predecessorSignature === null || predecessorSignature.length > SIGNATURE_BYTES_MAX) {
     throw new FemtoError(
       'BAD_REQUEST',
@@ -105,7 +106,7 @@ export function predecessorText(nonce: string, csrDer: Buffer): Buffer {
 }
 
 type RenewalTry = Presented & {
-  readonly csr: Csr;
+  readonly csr: KeyRequest;
   /** The same request is known under its idempotency key: a sibling may be at work on it right now. */
   readonly isRepeat: boolean;
 };

@@ -2,7 +2,7 @@ import { createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import fc from 'fast-check';
 import { FemtoError } from '../../../src/platform/errors.js';
-import { type Csr, checkCsrRequests, csrBytesFromText, readCsr, verifyCsr } from '../../../src/x509/csr.js';
+import { csrBytesFromText, readCsr } from '../../../src/x509/csr.js';
 import {
   bitString,
   boolean,
@@ -22,6 +22,7 @@ import {
 } from '../../../src/x509/der.js';
 import { exposedKeys } from '../../../src/x509/exposed-key.js';
 import { extension } from '../../../src/x509/extension.js';
+import { checkWishes, type KeyRequest, verifyPossession } from '../../../src/x509/key-request.js';
 import { OID } from '../../../src/x509/oids.js';
 import { algorithmIdentifier } from '../../../src/x509/signature-algorithm.js';
 import { readSpki } from '../../../src/x509/spki.js';
@@ -63,7 +64,7 @@ const coded = (code: string): unknown => expect.objectContaining({ code });
 
 describe('requests made by openssl', () => {
   const config = (body: string): Record<string, string> => ({ 'unit.key': unitKeyPem, 'req.cnf': body });
-  const request = (body: string, ...args: string[]): Csr => {
+  const request = (body: string, ...args: string[]): KeyRequest => {
     const pem = openssl(['req', '-new', '-key', 'unit.key', '-config', 'req.cnf', ...args], config(body));
     return readCsr(csrBytesFromText(pem));
   };
@@ -81,16 +82,16 @@ describe('requests made by openssl', () => {
       asksFor: { ca: false, keyUsageCertSign: false, otherNames: ['ip:0a000001'] },
     });
     expect(read.spki.spkiHash).toEqual(unitSpki.spkiHash);
-    expect(verifyCsr(read)).toBe(true);
-    expect(() => checkCsrRequests(read, { fqdn: FQDN })).not.toThrow();
+    expect(verifyPossession(read)).toBe(true);
+    expect(() => checkWishes(read, { fqdn: FQDN })).not.toThrow();
   });
 
   test('an empty subject and a CN that is the unit serial are fine', () => {
     const serial = request(`${PLAIN}CN=SHB-24-00817\n`);
-    expect(() => checkCsrRequests(serial, { fqdn: FQDN })).not.toThrow();
+    expect(() => checkWishes(serial, { fqdn: FQDN })).not.toThrow();
     const nameless = request(`${PLAIN}CN=x\n`, '-subj', '/');
     expect(nameless.commonName).toBeUndefined();
-    expect(() => checkCsrRequests(nameless, { fqdn: FQDN })).not.toThrow();
+    expect(() => checkWishes(nameless, { fqdn: FQDN })).not.toThrow();
   });
 
   test.each([
@@ -113,19 +114,19 @@ describe('requests made by openssl', () => {
       `[req]\nprompt=no\ndistinguished_name=dn\nreq_extensions=ex\n[dn]\nCN=${FQDN}\n[ex]\nkeyUsage=critical,keyCertSign\n`,
     ],
   ])('%s is ID_MISMATCH', (_name, body) => {
-    expect(() => checkCsrRequests(request(body), { fqdn: FQDN })).toThrow(coded('ID_MISMATCH'));
+    expect(() => checkWishes(request(body), { fqdn: FQDN })).toThrow(coded('ID_MISMATCH'));
   });
 
   test('names compare without case, and a look-alike letter is BAD_REQUEST', () => {
-    expect(() => checkCsrRequests(request(`${PLAIN}CN=${FQDN.toUpperCase()}\n`), { fqdn: FQDN })).not.toThrow();
+    expect(() => checkWishes(request(`${PLAIN}CN=${FQDN.toUpperCase()}\n`), { fqdn: FQDN })).not.toThrow();
     const lookAlike = request(`${PLAIN}CN=00005e005317.f\u0435mto.hanbit.example\n`, '-utf8');
-    expect(() => checkCsrRequests(lookAlike, { fqdn: FQDN })).toThrow(coded('BAD_REQUEST'));
+    expect(() => checkWishes(lookAlike, { fqdn: FQDN })).toThrow(coded('BAD_REQUEST'));
   });
 });
 
 describe('form, RFC 2986 section 4', () => {
   test('the bare minimum is read', () => {
-    expect(verifyCsr(readCsr(csr()))).toBe(true);
+    expect(verifyPossession(readCsr(csr()))).toBe(true);
   });
 
   test.each<[string, Buffer]>([
@@ -206,11 +207,11 @@ describe('keys and algorithms', () => {
     const other = readSpki(
       generateKeyPairSync('ec', { namedCurve: 'P-256' }).publicKey.export({ format: 'der', type: 'spki' }),
     );
-    expect(verifyCsr(readCsr(csr({ spki: other.spkiDer })))).toBe(false);
+    expect(verifyPossession(readCsr(csr({ spki: other.spkiDer })))).toBe(false);
     const read = readCsr(csr());
-    expect(verifyCsr({ ...read, signature: Buffer.concat([read.signature, Buffer.from([0])]) })).toBe(false);
-    expect(verifyCsr({ ...read, signature: Buffer.alloc(0) })).toBe(false);
-    expect(verifyCsr({ ...read, signatureAlgorithm: 'sha256WithRSAEncryption' })).toBe(false);
+    expect(verifyPossession({ ...read, signature: Buffer.concat([read.signature, Buffer.from([0])]) })).toBe(false);
+    expect(verifyPossession({ ...read, signature: Buffer.alloc(0) })).toBe(false);
+    expect(verifyPossession({ ...read, signatureAlgorithm: 'sha256WithRSAEncryption' })).toBe(false);
   });
 });
 
@@ -322,7 +323,7 @@ test('a bent request is read, or refused with a listed code; it never verifies u
       bent[at] = octet;
       try {
         const read = readCsr(bent);
-        if (verifyCsr(read)) expect(read.criDer.equals(readCsr(der).criDer)).toBe(true);
+        if (verifyPossession(read)) expect(read.signedDer.equals(readCsr(der).signedDer)).toBe(true);
       } catch (thrown) {
         if (!(thrown instanceof FemtoError)) throw thrown;
         expect(['BAD_REQUEST', 'KEY_WEAK', 'KEY_BLOCKED']).toContain(thrown.code);
