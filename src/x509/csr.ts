@@ -85,6 +85,11 @@ export function csrBytesFromText(input: string | Buffer): Buffer {
   return der;
 }
 
+/** The request itself, or what it was read to by another reader. @throws FemtoError as csrBytesFromText and readCsr */
+export function keyRequestOf(csr: string | Buffer | KeyRequest): KeyRequest {
+  return typeof csr === 'string' || Buffer.isBuffer(csr) ? readCsr(csrBytesFromText(csr)) : csr;
+}
+
 function onlyRequestBlock(text: string): Buffer {
   const [block, ...others] = pemBlocks(text);
   if (block === undefined || others.length > 0) throw badDer(WHAT, 'must be exactly one PEM block');

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
 import { asFemtoError, FemtoError } from '../../platform/errors.js';
-import { csrBytesFromText, readCsr } from '../../x509/csr.js';
+import { keyRequestOf } from '../../x509/csr.js';
 import { checkKeyPolicy } from '../../x509/key-policy.js';
 import { checkWishes, type KeyRequest, verifyPossession } from '../../x509/key-request.js';
 import type { Unit } from '../model/index.js';
@@ -20,7 +20,7 @@ import { GRANT_TRIES_MAX, type GrantMatch, grantBad, matchGrant } from './match-
  */
 export async function activate(deps: ActivationDeps, request: ActivationRequest): Promise<IssuedAnswer> {
   // 1. Parse, bounded: nothing is looked up for junk.
-  const csr = readCsr(csrBytesFromText(request.csr));
+  const csr = keyRequestOf(request.csr);
   const { credential } = request;
   // 2. The requester: the listener proved its key; here, whether that key still means anything.
   await checkStanding(deps, credential);
@@ -126,7 +126,10 @@ async function judge(deps: ActivationDeps, claim: Claim): Promise<{ verdict: Cla
   const grant = matchGrant(await deps.grants.latest(tx, unit.id), claim.code, now);
   const verdict = judgeClaim({
     now,
-    credential: { kind: credential.kind, slotId: credential.record.slotId },
+    credential: {
+      kind: credential.kind === 'operational' ? 'operational' : 'generation-0',
+      slotId: credential.record?.slotId ?? null,
+    },
     newSpkiHash: csr.spki.spkiHash,
     liveAt: claim.liveAt,
     live,

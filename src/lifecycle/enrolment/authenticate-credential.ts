@@ -2,7 +2,7 @@ import type { Clock } from '../../platform/clock.js';
 import type { Transactor } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
 import { type Certificate, readCertificate } from '../../x509/certificate.js';
-import type { Issuer } from '../model/index.js';
+import type { Issuer, OwnCredential, Unit } from '../model/index.js';
 import type { IssuerDirectory, Registry } from '../registry/index.js';
 import type { CertificateReader, PresentedCertificate, ProvedCredential } from './credential.js';
 
@@ -12,15 +12,28 @@ export interface AuthenticationDeps {
   readonly issuers: IssuerDirectory;
   readonly registry: Pick<Registry, 'unitById'>;
   readonly certificates: CertificateReader;
+  /** Certificates of makers' own CAs. */
+  readonly vendors: VendorJudge;
   /** A certificate that chains to us and is in no record (AUD-2): entered as revoked, alarmed. */
   readonly onUnrecorded: (certificate: Certificate, issuer: Issuer, address: string) => Promise<void>;
+}
+
+/**
+ * Whose a vendor's certificate is: the unit whose manifest row names its key, where the chain leads to an anchor registered
+ * for that unit's model (rules 3.5). Null: no manifest names the key.
+ *
+ * @throws FemtoError UNKNOWN_ISSUER, CERT_EXPIRED, CERT_NOT_YET_VALID, CERT_REVOKED, KEY_WEAK, RETRY_LATER
+ */
+export interface VendorJudge {
+  unitOf(certificate: Certificate, chain: readonly Buffer[], at: Date): Promise<Unit | null>;
 }
 
 /**
  * Whose key was proved. The role comes from the exact key that signed the certificate and from our record of it, never
  * from a name or an EKU in it (rules 1.2).
  *
- * @throws FemtoError BAD_REQUEST | KEY_WEAK unreadable; UNKNOWN_ISSUER; CERT_NOT_YET_VALID; NOT_RECORDED; UNREGISTERED
+ * @throws FemtoError BAD_REQUEST | KEY_WEAK unreadable; UNKNOWN_ISSUER; CERT_NOT_YET_VALID; NOT_RECORDED; UNREGISTERED; for a
+ *   vendor's certificate what {@link VendorJudge} throws
  */
 export async function authenticateCredential(
   deps: AuthenticationDeps,
@@ -28,10 +41,9 @@ export async function authenticateCredential(
 ): Promise<ProvedCredential> {
   const certificate = readCertificate(presented.der);
   const issuer = await deps.issuers.bySpkiOrSignature(certificate);
-  const kind = issuer === null ? undefined : KIND_BY_ISSUER[issuer.kind];
-  if (issuer === null || kind === undefined) {
-    throw new FemtoError('UNKNOWN_ISSUER', 'The certificate comes from no CA of units; present the unit’s own one.');
-  }
+  if (issuer === null) return authenticateVendor(deps, presented, certificate);
+  const kind = KIND_BY_ISSUER[issuer.kind];
+  if (kind === undefined) throw unknownIssuer();
   if (certificate.notBefore.getTime() > deps.clock.now().getTime()) {
     throw new FemtoError(
       'CERT_NOT_YET_VALID',
@@ -62,7 +74,22 @@ export async function authenticateCredential(
   };
 }
 
-const KIND_BY_ISSUER: Readonly<Partial<Record<Issuer['kind'], ProvedCredential['kind']>>> = {
+/** Ours or not was settled by the key that signed: a vendor's certificate can never be taken for one of ours. */
+async function authenticateVendor(
+  deps: AuthenticationDeps,
+  { chain, provedAt, address }: PresentedCertificate,
+  certificate: Certificate,
+): Promise<ProvedCredential> {
+  const unit = await deps.vendors.unitOf(certificate, chain, deps.clock.now());
+  if (unit === null) throw unknownIssuer();
+  return { kind: 'vendor', certificate, issuer: null, record: null, unit, status: 'good', provedAt, address };
+}
+
+function unknownIssuer(): FemtoError {
+  return new FemtoError('UNKNOWN_ISSUER', 'The certificate comes from no CA of units; present the unit’s own one.');
+}
+
+const KIND_BY_ISSUER: Readonly<Partial<Record<Issuer['kind'], OwnCredential['kind']>>> = {
   'device-ca': 'operational',
   'bootstrap-ca': 'bootstrap',
 };

@@ -1,5 +1,5 @@
-import type { CertificateRecord } from '../model/index.js';
-import type { CertificateReader, CertificateStatus } from './credential.js';
+import type { CertificateRecord, CredentialStatus } from '../model/index.js';
+import type { CertificateReader } from './credential.js';
 
 interface CertificateRow {
   not_after: Date;
@@ -35,7 +35,7 @@ export const pgCertificateReader: CertificateReader = {
       [issuerId, serial],
     );
     const state = rows[0]?.state ?? 'released';
-    return (state === 'released' ? 'good' : state) satisfies CertificateStatus;
+    return (state === 'released' ? 'good' : state) satisfies CredentialStatus;
   },
   isBlockedKey: async (tx, spkiHash) => {
     const { rows } = await tx.query('SELECT 1 FROM blocked_key WHERE spki_hash = $1', [spkiHash]);

@@ -1,31 +1,13 @@
 import type { Transaction } from '../../platform/db/transaction.js';
-import type { Certificate } from '../../x509/certificate.js';
-import type { CertificateRecord, Issuer, Unit } from '../model/index.js';
+import type { CertificateRecord, CredentialStatus } from '../model/index.js';
 
-/**
- * A certificate of ours whose key the caller has just proved: by a full TLS handshake that we ended, or by a signed
- * protocol message. Only {@link authenticateCredential} makes one. Expiry, revocation and the unit's state are not
- * judged yet: each use-case has its own rule for them.
- */
-export interface ProvedCredential {
-  /** `bootstrap` = generation 0; `operational` = a generation of a lineage. From the exact issuing key, never a name. */
-  readonly kind: 'bootstrap' | 'operational';
-  readonly certificate: Certificate;
-  readonly issuer: Issuer;
-  readonly record: CertificateRecord;
-  readonly unit: Unit;
-  readonly status: CertificateStatus;
-  /** When the proof of the key ended, by our clock: live proof only against events recorded before it (rules 4). */
-  readonly provedAt: Date;
-  /** Canonical address of the caller; empty when unknown. */
-  readonly address: string;
-}
-
-export type CertificateStatus = 'good' | 'held' | 'revoked';
+export type { ProvedCredential } from '../model/index.js';
 
 /** What a listener knows of its caller when the handshake (or message) is done. */
 export interface PresentedCertificate {
   readonly der: Buffer;
+  /** The other certificates it sent, in any order: between a vendor's leaf and its root. */
+  readonly chain: readonly Buffer[];
   readonly provedAt: Date;
   readonly address: string;
 }
@@ -33,7 +15,7 @@ export interface PresentedCertificate {
 /** The record of issued certificates and their status, read by value. */
 export interface CertificateReader {
   record(tx: Transaction, key: CertificateKey): Promise<CertificateRecord | null>;
-  status(tx: Transaction, key: Pick<CertificateKey, 'issuerId' | 'serial'>): Promise<CertificateStatus>;
+  status(tx: Transaction, key: Pick<CertificateKey, 'issuerId' | 'serial'>): Promise<CredentialStatus>;
   isBlockedKey(tx: Transaction, spkiHash: Buffer): Promise<boolean>;
 }
 

@@ -1,3 +1,4 @@
+import type { KeyRequest } from '../../x509/key-request.js';
 import type { Actor } from '../model/index.js';
 import type { Freshness, IssuedAnswer, PresentedCertificate, ProvedCredential } from './credential.js';
 
@@ -23,8 +24,8 @@ export interface Enrolment {
 
 export interface ActivationRequest {
   readonly credential: ProvedCredential;
-  /** PKCS#10 as it came: DER, PEM or base64. */
-  readonly csr: string | Buffer;
+  /** PKCS#10 as it came (DER, PEM or base64), or what another form was read to. */
+  readonly csr: string | Buffer | KeyRequest;
   /** The installer's one-time code; null where an order stands for it. */
   readonly code: string | null;
   /** 16 to 64 characters `[A-Za-z0-9_-]`; null for protocols without one. */

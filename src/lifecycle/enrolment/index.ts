@@ -5,7 +5,7 @@
  * the same certificate; a second live claim after the first was confirmed holds both.
  */
 
-export type { AuthenticationDeps } from './authenticate-credential.js';
+export type { AuthenticationDeps, VendorJudge } from './authenticate-credential.js';
 export { authenticateCredential } from './authenticate-credential.js';
 export type { ActivationDeps } from './claim.js';
 export { createGrant, type GrantDeps, withdrawGrant } from './create-grant.js';

@@ -183,7 +183,7 @@ export async function recordClaim(
       ...evidence,
       at: deps.clock.now(),
       actor: actorOf(unit),
-      presentedSlotId: credential.record.slotId,
+      presentedSlotId: credential.record?.slotId ?? null,
       facts: { address: credential.address, newSpkiSha256: csr.spki.spkiHash.toString('hex') },
     });
   await (tx === undefined ? deps.transactor.run(record) : record(tx));

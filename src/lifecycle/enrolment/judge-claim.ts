@@ -6,7 +6,8 @@ import { type GrantMatch, grantBad } from './match-grant.js';
 /** Everything a claim to generation 1 is judged by. */
 export interface ClaimSituation {
   readonly now: Date;
-  readonly credential: { readonly kind: 'bootstrap' | 'operational'; readonly slotId: number | null };
+  /** `generation-0`: the bootstrap or the vendor key. */
+  readonly credential: { readonly kind: 'generation-0' | 'operational'; readonly slotId: number | null };
   readonly newSpkiHash: Buffer;
   /** When the bootstrap key was last shown to be in the caller's hand. */
   readonly liveAt: Date;
@@ -56,7 +57,7 @@ export function judgeClaim(situation: ClaimSituation): ClaimVerdict {
     const stale = refuseStaleKey(situation);
     if (stale !== null) return stale;
   }
-  if (grant.kind === 'open') return issueByOpenGrant(live);
+  if (grant.kind === 'open') return issueByOpenGrant(live, situation.liveAt);
   if (live === null || situation.credential.kind === 'operational') {
     return refuse(grantBad(grant.kind === 'spent' ? 'the grant is spent' : faultOf(grant)));
   }
@@ -92,12 +93,16 @@ function slotOfKey({ slots }: LineageView, spkiHash: Buffer): LineageSlot | null
   return first.find((slot) => slot.state === 'confirmed') ?? null;
 }
 
-function issueByOpenGrant(live: LineageView | null): ClaimVerdict {
+function issueByOpenGrant(live: LineageView | null, liveAt: Date): ClaimVerdict {
   const base = { kind: 'issue', displacesSlotId: null, grade: null } as const;
   if (live === null) return { ...base, lineageId: null, closes: null };
   if (live.slots.some((slot) => slot.state === 'signing')) return refuse(stillSigning(2));
   // A lineage that never delivered anything goes on; one that did was put up for replacement by two people (rules 3.6).
-  if (headOf(live.slots) === null) return { ...base, lineageId: live.lineage.id, closes: null };
+  const head = headOf(live.slots);
+  if (head === null) return { ...base, lineageId: live.lineage.id, closes: null };
+  // A recorded message could otherwise end the chain that stands: who claims against it shows the key again (rules 3.1).
+  const competingAt = head.confirmedAt ?? head.createdAt;
+  if (liveAt.getTime() <= competingAt.getTime()) return refuse(askForProof());
   return { ...base, lineageId: null, closes: live };
 }
 

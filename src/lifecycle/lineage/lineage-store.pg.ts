@@ -39,6 +39,10 @@ export const lineageStore: LineageStore = {
     );
     return rowCount === 1;
   },
+  refuse: async (tx, slotId) => {
+    const sql = `UPDATE lineage_slot SET state = 'abandoned' WHERE id = $1 AND state = 'pending'`;
+    return (await tx.query(sql, [slotId])).rowCount === 1;
+  },
   touch: async (tx, { slotId, at, lineId }) => {
     await tx.query(
       `UPDATE lineage_slot SET last_used_at = $2::timestamptz, line_id = coalesce($3, line_id)

@@ -50,6 +50,13 @@ export interface Lineages {
     tx: Transaction,
     options: { slotId: number; by: ConfirmedBy; at: Date; actor?: Actor; lineId?: number | null },
   ): Promise<boolean>;
+  /**
+   * pending → abandoned, with ledger `lineage.refused`: the unit did not take the certificate, so it never counts as a
+   * successor. False when it was abandoned already. Revoking the serial is the caller's next step.
+   *
+   * @throws STATE_CONFLICT when the slot is confirmed, displaced or still signing
+   */
+  refuseSlot(tx: Transaction, options: { slotId: number; at: Date; actor: Actor }): Promise<boolean>;
   /** Notes that a gateway saw the certificate in use; cheap, at most one write a minute a slot. */
   touchSlot(tx: Transaction, options: { slotId: number; at: Date; lineId: number | null }): Promise<void>;
   /** The authoritative line from which a slot was confirmed or last used; null when no such line is known. */

@@ -26,6 +26,7 @@ export function makeLineages(deps: LineagesDeps): Lineages {
       viewOf(store, tx, await store.liveLineageOfUnit(tx, unitId, options?.lock === true)),
 
     confirmSlot: (tx, options) => confirmSlot(deps, tx, options),
+    refuseSlot: (tx, options) => refuseSlot(deps, tx, options),
     touchSlot: (tx, change) => store.touch(tx, change),
     lineOfSlot: (tx, slotId) => store.lineOf(tx, slotId),
     setToken: (tx, change) => store.setToken(tx, change),
@@ -77,6 +78,24 @@ async function confirmSlot(
   await ledger.append(tx, [
     { kind: 'lineage.confirmed', subject, at, body: { ...slotFacts(slot), by, actor: actor ?? null } },
   ]);
+  return true;
+}
+
+async function refuseSlot(
+  { store, ledger }: LineagesDeps,
+  tx: Transaction,
+  { slotId, at, actor }: Parameters<Lineages['refuseSlot']>[1],
+): Promise<boolean> {
+  const refused = await store.refuse(tx, slotId);
+  const slot = await store.slotById(tx, slotId);
+  if (slot === null || (!refused && slot.state !== 'abandoned')) {
+    throw new FemtoError('STATE_CONFLICT', 'This certificate cannot be refused any more; revoke it instead.', {
+      facts: { slotState: slot?.state ?? 'absent' },
+    });
+  }
+  if (!refused) return false;
+  const subject = `unit:${await store.unitSerialNumber(tx, slot.lineageId)}`;
+  await ledger.append(tx, [{ kind: 'lineage.refused', subject, at, body: { ...slotFacts(slot), actor } }]);
   return true;
 }
 

@@ -1,7 +1,6 @@
 import { FemtoError } from '../../platform/errors.js';
 import type { LineageView, Verdict } from '../lineage/index.js';
-import type { LineageSlot, Unit } from '../model/index.js';
-import type { ProvedCredential } from './renewal.js';
+import type { LineageSlot, ProvedCredential, Unit } from '../model/index.js';
 import type { RenewalDeps } from './renewal-deps.js';
 
 /** An operational key that came back, with what it was shown for. */
@@ -31,10 +30,10 @@ export function windowOf({ generation, renewFrom, renewUntil }: LineageSlot) {
 /** Slot and lineage of the presented certificate. */
 export async function lineageOf(
   deps: Pick<RenewalDeps, 'lineages' | 'transactor'>,
-  { issuer, certificate }: ProvedCredential,
+  { record }: ProvedCredential,
 ): Promise<{ view: LineageView; slot: LineageSlot }> {
   const tx = deps.transactor.read;
-  const slot = await deps.lineages.slotBySerial(tx, issuer.id, certificate.serial);
+  const slot = record === null ? null : await deps.lineages.slotBySerial(tx, record.issuerId, record.serial);
   const view = slot === null ? null : await deps.lineages.view(tx, slot.lineageId);
   if (slot === null || view === null) {
     throw new FemtoError('NOT_RECORDED', 'The certificate belongs to no lineage; look at its record.');

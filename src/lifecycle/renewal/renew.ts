@@ -1,6 +1,6 @@
 import { createHash, verify } from 'node:crypto';
 import { asFemtoError, FemtoError } from '../../platform/errors.js';
-import { csrBytesFromText, readCsr } from '../../x509/csr.js';
+import { keyRequestOf } from '../../x509/csr.js';
 import { checkKeyPolicy } from '../../x509/key-policy.js';
 import { checkWishes, type KeyRequest, verifyPossession } from '../../x509/key-request.js';
 import { importPublicKey } from '../../x509/spki.js';
@@ -20,7 +20,7 @@ import type { RenewalDeps } from './renewal-deps.js';
  */
 export async function renew(deps: RenewalDeps, request: RenewalRequest): Promise<RenewalAnswer> {
   // 1. Parse, bounded: nothing is looked up for junk.
-  const csr = readCsr(csrBytesFromText(request.csr));
+  const csr = keyRequestOf(request.csr);
   // 2. The requester: an operational key, proved by the listener; state of its unit.
   checkMayRenew(request.credential);
   // 3. Key policy, names, proof of both keys, freshness; counters and nonce in PostgreSQL.

@@ -1,7 +1,6 @@
 import { FemtoError } from '../../platform/errors.js';
 import type { LineEvidence } from '../lineage/index.js';
-import { mayServe, type Unit } from '../model/index.js';
-import type { ProvedCredential } from './renewal.js';
+import { mayServe, type ProvedCredential, type Unit } from '../model/index.js';
 import type { RenewalDeps } from './renewal-deps.js';
 
 /** @throws FemtoError NOT_ACTIVATED for a bootstrap key; DEVICE_* where the unit may not serve (and never renews then) */
@@ -9,6 +8,11 @@ export function checkMayRenew({ kind, unit }: ProvedCredential): void {
   if (kind !== 'operational') {
     throw new FemtoError('NOT_ACTIVATED', 'A bootstrap certificate is not renewed; activate the unit.');
   }
+  checkMayServe(unit);
+}
+
+/** @throws FemtoError DEVICE_*, NOT_ACTIVATED */
+export function checkMayServe(unit: Unit): void {
   if (mayServe(unit.state)) return;
   throw new FemtoError(
     CODE_BY_STATE[unit.state] ?? 'DENIED',

@@ -16,7 +16,7 @@ export interface RenewalDeps {
   readonly registry: Pick<Registry, 'unitById' | 'lineAt' | 'profile' | 'changeState' | 'touchContact'>;
   readonly lineages: Lineages;
   readonly issuance: Pick<Issuance, 'issue'>;
-  readonly revocation: Pick<Revocation, 'quarantine'>;
+  readonly revocation: Pick<Revocation, 'quarantine' | 'setStatus'>;
   readonly ledger: Ledger;
   readonly store: RenewalStore;
   readonly tasks: Pick<TaskStore, 'closeTask'>;

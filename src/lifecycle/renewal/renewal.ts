@@ -1,20 +1,8 @@
 import type { Transaction } from '../../platform/db/transaction.js';
-import type { Certificate } from '../../x509/certificate.js';
-import type { Actor, CertificateRecord, Issuer, Unit } from '../model/index.js';
+import type { KeyRequest } from '../../x509/key-request.js';
+import type { Actor, CertificateRecord, ProvedCredential } from '../model/index.js';
 
-/** A certificate of a unit whose key the caller has just proved; the listener's authentication makes it. */
-export interface ProvedCredential {
-  readonly kind: 'bootstrap' | 'operational';
-  readonly certificate: Certificate;
-  readonly issuer: Issuer;
-  readonly record: CertificateRecord;
-  readonly unit: Unit;
-  readonly status: 'good' | 'held' | 'revoked';
-  /** When the full handshake (or the protected message) that proved the key ended, by our clock. */
-  readonly provedAt: Date;
-  /** Canonical; empty when unknown. */
-  readonly address: string;
-}
+export type { ProvedCredential } from '../model/index.js';
 
 /** What a unit gets for a good request. */
 export interface RenewalAnswer {
@@ -38,6 +26,14 @@ export interface Renewal {
   renew(request: RenewalRequest): Promise<RenewalAnswer>;
   /** First use of the new certificate's key. Repeating it is harmless. @throws FemtoError CERT_EXPIRED, as advise and pickUp */
   confirm(request: { readonly credential: ProvedCredential }): Promise<Confirmation>;
+  /**
+   * The unit's own word on the certificate it was just given, in a message signed by the key that asked for it over a
+   * value of ours (CMP certConf): accepted, the slot is confirmed; refused, the slot is displaced and its certificate
+   * revoked, so that the next request may bring another key. Repeating it is harmless.
+   *
+   * @throws FemtoError STATE_CONFLICT displaced or confirmed meanwhile; as confirm otherwise
+   */
+  settleIssued(request: SettleRequest): Promise<void>;
   advise(request: { readonly credential: ProvedCredential }): Promise<Advice>;
   /** Hands over a pre-issued certificate (units whose key cannot change). */
   pickUp(request: PickUpRequest): Promise<RenewalAnswer>;
@@ -49,7 +45,8 @@ export interface Renewal {
 
 export interface RenewalRequest {
   readonly credential: ProvedCredential;
-  readonly csr: string | Buffer;
+  /** PKCS#10 as it came (DER, PEM or base64), or what another form was read to. */
+  readonly csr: string | Buffer | KeyRequest;
   /**
    * DER ECDSA by the old key over `femtopki-renew-v1\n<nonce>\n<sha256 hex of CSR DER>\n`; null where the protocol proves
    * the old key by itself (EST, CMP).
@@ -58,6 +55,13 @@ export interface RenewalRequest {
   readonly idempotencyKey: string | null;
   /** `nonce`: ours, in the CSR's challengePassword (REST). `handshake`: the credential's own `provedAt` (EST, CMP). */
   readonly freshness: { readonly by: 'nonce' | 'handshake' };
+}
+
+export interface SettleRequest {
+  /** The key that asked: the predecessor's, bootstrap or vendor. */
+  readonly credential: ProvedCredential;
+  readonly certificate: { readonly issuerId: number; readonly serial: Buffer; readonly notAfter: Date };
+  readonly accepted: boolean;
 }
 
 export interface Confirmation {

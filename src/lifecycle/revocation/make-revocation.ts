@@ -4,6 +4,7 @@ import { blockKey, quarantine, reportLost, restrict } from './restrict.js';
 import { checkRestrictionBudget, UNITS_ALONE_MAX } from './restriction-budget.js';
 import type { Requester, RestrictPreview, Revocation, Selection } from './revocation.js';
 import type { RevocationDeps } from './revocation-deps.js';
+import { revokeByUnit } from './revoke-by-unit.js';
 import { distinctUnits, writeStatus } from './write-status.js';
 
 export function makeRevocation(deps: RevocationDeps): Revocation {
@@ -21,6 +22,7 @@ export function makeRevocation(deps: RevocationDeps): Revocation {
     quarantine: (tx, request) => quarantine(deps, tx, request),
     reportLost: (request) => reportLost(deps, request),
     release: (request) => release(deps, request),
+    revokeByUnit: (request) => revokeByUnit(deps, request),
     blockKey: (request) => blockKey(deps, request),
     revokeUnrecorded: (tx, certificate, by) => revokeUnrecorded(deps, tx, certificate, by),
     checkRestrictionBudget: (tx, use) => checkRestrictionBudget(deps, tx, use),

@@ -102,7 +102,7 @@ interface UnitRestriction {
  * certificates, those being signed included. A unit whose state already denies more keeps it. Certificates come last: the
  * CRL's dirty mark is one row that everybody who revokes waits for.
  */
-async function restrictUnits(
+export async function restrictUnits(
   deps: RevocationDeps,
   tx: Transaction,
   { unitIds, to, change, evidence }: UnitRestriction,

@@ -55,6 +55,20 @@ export interface RestrictRequest extends Requester {
   readonly evidence?: string;
 }
 
+export interface UnitRevocation {
+  readonly unit: { readonly id: number };
+  readonly certificate: {
+    readonly issuerId: number;
+    readonly serial: Buffer;
+    readonly notAfter: Date;
+    readonly spkiHash: Buffer;
+  };
+  /** What a unit may say of itself (rules 4); keyCompromise blocks the key, too. */
+  readonly reason: 'unspecified' | 'keyCompromise' | 'superseded' | 'cessationOfOperation';
+  readonly actor: Actor;
+  readonly note: string;
+}
+
 export interface ReleaseRequest extends Requester {
   readonly unitId: number;
   readonly note: string;
@@ -117,6 +131,12 @@ export interface Revocation {
    * BOOTSTRAPPED: only a new activation brings it back (rules 4).
    */
   release(request: ReleaseRequest): Promise<RestrictOutcome & { readonly state: UnitState }>;
+  /**
+   * The unit's own wish, signed by the certificate's key: that certificate is revoked, the others held, the unit SUSPENDED.
+   *
+   * @throws FemtoError CERT_REVOKED when it was revoked before
+   */
+  revokeByUnit(request: UnitRevocation): Promise<RestrictOutcome>;
   /** REV-5: the key is blocked for ever and every unexpired certificate with it revoked. A CA's own key is refused. */
   blockKey(request: Requester & { spkiHash: Buffer; note: string; source: string }): Promise<RestrictOutcome>;
   /** Rules 5.7: a certificate that chains to us and is not in the record is entered as revoked, keyed by issuer and serial. */

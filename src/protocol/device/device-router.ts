@@ -175,8 +175,9 @@ async function proved(deps: DeviceRouterDeps, call: Call): Promise<ProvedCredent
   if (peer === null || peer.certificateDer === null) {
     throw new FemtoError('UNREGISTERED', 'No certificate was shown; connect with the unit’s certificate and key.');
   }
-  const { certificateDer, provedAt } = peer;
-  call.credential = await deps.enrolment.authenticate({ der: certificateDer, provedAt, address: call.address });
+  const { certificateDer, chain, provedAt } = peer;
+  const presented = { der: certificateDer, chain, provedAt, address: call.address };
+  call.credential = await deps.enrolment.authenticate(presented);
   return call.credential;
 }
 

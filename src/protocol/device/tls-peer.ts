@@ -1,3 +1,4 @@
+import type { X509Certificate } from 'node:crypto';
 import type { IncomingMessage } from 'node:http';
 import { type Server, TLSSocket } from 'node:tls';
 
@@ -5,6 +6,8 @@ import { type Server, TLSSocket } from 'node:tls';
 export interface TlsPeer {
   /** Leaf as presented; null when the client sent none. */
   readonly certificateDer: Buffer | null;
+  /** What else the client sent, DER: the CAs between its leaf and a root, if any. */
+  readonly chain: readonly Buffer[];
   /** When the full handshake ended, by our clock. */
   readonly provedAt: Date;
 }
@@ -24,6 +27,17 @@ export function watchHandshakes(server: Server, now: () => Date): PeerReader {
     const at = provedAt.get(socket);
     // A resumed session proves nothing new; our contexts issue no ticket, so this cannot happen, and must not matter.
     if (at === undefined || socket.isSessionReused()) return null;
-    return { certificateDer: socket.getPeerX509Certificate()?.raw ?? null, provedAt: at };
+    const leaf = socket.getPeerX509Certificate();
+    return { certificateDer: leaf?.raw ?? null, chain: issuersOf(leaf), provedAt: at };
   };
 }
+
+function issuersOf(leaf: X509Certificate | undefined): readonly Buffer[] {
+  const chain: Buffer[] = [];
+  for (let at = leaf?.issuerCertificate; at !== undefined && chain.length < CHAIN_MAX; at = at.issuerCertificate) {
+    chain.push(at.raw);
+  }
+  return chain;
+}
+
+const CHAIN_MAX = 8;

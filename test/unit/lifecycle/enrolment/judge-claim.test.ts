@@ -63,7 +63,7 @@ const none: GrantMatch = { kind: 'none', fault: 'the unit has no grant' };
 function verdict(changes: Partial<ClaimSituation>) {
   return judgeClaim({
     now: at(20),
-    credential: { kind: 'bootstrap', slotId: null },
+    credential: { kind: 'generation-0', slotId: null },
     newSpkiHash: OTHER,
     liveAt: at(20),
     live: null,
