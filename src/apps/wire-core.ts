@@ -15,6 +15,7 @@ import {
 import { issuerStore } from '../lifecycle/registry/issuer-store.pg.js';
 import { machineStore } from '../lifecycle/registry/machine-store.pg.js';
 import { makerStore } from '../lifecycle/registry/maker-store.pg.js';
+import { modelStore } from '../lifecycle/registry/model-store.pg.js';
 import { placeStore } from '../lifecycle/registry/place-store.pg.js';
 import { unitStore } from '../lifecycle/registry/unit-store.pg.js';
 import { makeRevocation, type Revocation } from '../lifecycle/revocation/index.js';
@@ -43,7 +44,7 @@ export interface Core {
 
 export function wireCore(transactor: Transactor, clock: Clock = systemClock, random: RandomBytes = systemRandom): Core {
   const issuers = makeIssuerDirectory({ transactor, issuers: issuerStore, clock });
-  const registry = makeRegistry({ units: unitStore, places: placeStore, ledger });
+  const registry = makeRegistry({ units: unitStore, places: placeStore, models: modelStore, ledger });
   const office = makeRegistryOffice({ transactor, makers: makerStore, places: placeStore, ledger, clock });
   const machines = makeMachineOffice({ transactor, machines: machineStore, makers: makerStore, ledger, clock });
   const lineages = makeLineages({ store: lineageStore, ledger });

@@ -25,6 +25,7 @@ import {
 import { issuerStore } from '../../src/lifecycle/registry/issuer-store.pg.js';
 import { machineStore } from '../../src/lifecycle/registry/machine-store.pg.js';
 import { makerStore } from '../../src/lifecycle/registry/maker-store.pg.js';
+import { modelStore } from '../../src/lifecycle/registry/model-store.pg.js';
 import { placeStore } from '../../src/lifecycle/registry/place-store.pg.js';
 import { unitStore } from '../../src/lifecycle/registry/unit-store.pg.js';
 import type { Clock } from '../../src/platform/clock.js';
@@ -61,7 +62,7 @@ export async function startFactoryWorld(): Promise<FactoryWorld> {
   let fixed: Date | null = null;
   const clock: Clock = { now: () => fixed ?? systemClock.now() };
   const issuers = makeIssuerDirectory({ transactor, issuers: issuerStore, clock });
-  const registry = makeRegistry({ units: unitStore, places: placeStore, ledger });
+  const registry = makeRegistry({ units: unitStore, places: placeStore, models: modelStore, ledger });
   const office = makeRegistryOffice({ transactor, makers: makerStore, places: placeStore, ledger, clock });
   const machines = makeMachineOffice({ transactor, machines: machineStore, makers: makerStore, ledger, clock });
   const issuance = makeIssuance({

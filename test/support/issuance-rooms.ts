@@ -13,6 +13,7 @@ import { type Lineages, makeLineages } from '../../src/lifecycle/lineage/index.j
 import { lineageStore } from '../../src/lifecycle/lineage/lineage-store.pg.js';
 import { type IssuerDirectory, makeIssuerDirectory, makeRegistry } from '../../src/lifecycle/registry/index.js';
 import { issuerStore } from '../../src/lifecycle/registry/issuer-store.pg.js';
+import { modelStore } from '../../src/lifecycle/registry/model-store.pg.js';
 import { placeStore } from '../../src/lifecycle/registry/place-store.pg.js';
 import { unitStore } from '../../src/lifecycle/registry/unit-store.pg.js';
 import { makeRevocation, type Revocation } from '../../src/lifecycle/revocation/index.js';
@@ -54,7 +55,7 @@ export function openIssuance(pool: Pool, signer: Signer, changes: IssuanceRoomsO
   const revocation = makeRevocation({
     store: revocationStore,
     statusRows: statusRowStore,
-    registry: makeRegistry({ units: unitStore, places: placeStore, ledger }),
+    registry: makeRegistry({ units: unitStore, places: placeStore, models: modelStore, ledger }),
     units: unitStore,
     lineages,
     ledger,

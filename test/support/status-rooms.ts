@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { LineageSlot } from '../../src/lifecycle/model/index.js';
 import { makeRegistry } from '../../src/lifecycle/registry/index.js';
+import { modelStore } from '../../src/lifecycle/registry/model-store.pg.js';
 import { placeStore } from '../../src/lifecycle/registry/place-store.pg.js';
 import { unitStore } from '../../src/lifecycle/registry/unit-store.pg.js';
 import { type LineageRoom, makeRevocation, type Revocation } from '../../src/lifecycle/revocation/index.js';
@@ -34,7 +35,7 @@ export function openStatusRooms(world: StatusWorld, clock: Clock = systemClock):
     revocation: makeRevocation({
       store: revocationStore,
       statusRows: statusRowStore,
-      registry: makeRegistry({ units: unitStore, places: placeStore, ledger }),
+      registry: makeRegistry({ units: unitStore, places: placeStore, models: modelStore, ledger }),
       units: unitStore,
       lineages: lineageRows,
       ledger,

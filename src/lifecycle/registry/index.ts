@@ -3,8 +3,14 @@
  * Promises: a unit's state changes only along the legal transitions, with actor, reason and history in the same commit;
  * of two changes at once one wins and the other learns the current state; a cell or a line is never on two units; a
  * line is found from an address by the operator's own table, never from what a caller says; a machine has a role only
- * by the exact issuing key plus its approved row.
+ * by the exact issuing key plus its approved row; a maker's own CA speaks only for keys that its accepted manifests name.
  */
+export {
+  type ModelChange,
+  type ModelDeps,
+  type ModelOffice,
+  makeModelOffice,
+} from './configure-model.js';
 export * from './issuer-directory.js';
 export * from './load-hierarchy.js';
 export * from './machine.js';
@@ -12,6 +18,8 @@ export { type MachineDeps, type MachineOffice, type MachineRequest, makeMachineO
 export type * from './machine-store.js';
 export { makeRegistry } from './make-registry.js';
 export type * from './maker-store.js';
+export * from './model.js';
+export type * from './model-store.js';
 export * from './names.js';
 export type * from './place-store.js';
 export { type MakerDeps, registerMaker, setMakerState } from './register-maker.js';
@@ -20,3 +28,4 @@ export type * from './registry.js';
 export { makeRegistryOffice, type RegistryOffice } from './registry-office.js';
 export type { RegistryDeps } from './require-unit.js';
 export type * from './unit-store.js';
+export type * from './vendor-anchor.js';

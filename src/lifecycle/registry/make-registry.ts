@@ -4,6 +4,7 @@ import { canonicalAddress } from '../../platform/net/ip-address.js';
 import { checkUnitTransition, type Unit } from '../model/index.js';
 import { bindCell, bindLine, releaseCell, releaseLine } from './bind-place.js';
 import { changeStates } from './change-states.js';
+import { plainModel } from './model.js';
 import type { Registry, StateChange } from './registry.js';
 import { type RegistryDeps, requireUnit } from './require-unit.js';
 
@@ -12,11 +13,12 @@ const CONTACT_STEP_MS = 60_000;
 const REASON_CHARACTERS_MAX = 500;
 
 export function makeRegistry(deps: RegistryDeps): Registry {
-  const { units, places } = deps;
+  const { units, places, models } = deps;
   return {
     unitBySerialNumber: (tx, serialNumber) => units.find(tx, { serialNumber }),
     unitById: (tx, id, options) => units.find(tx, { id }, options?.lock),
     unitByFqdn: (tx, fqdn) => units.find(tx, { fqdn }),
+    unitByVendorKey: (tx, vendorSpkiHash) => units.find(tx, { vendorSpkiHash }),
     changeState: (tx, change) => changeState(deps, tx, change),
     changeStates: (tx, change) => changeStates(deps, tx, change),
     raiseRevocationEpoch: (tx, unitIds) => units.raiseRevocationEpoch(tx, unitIds),
@@ -38,6 +40,9 @@ export function makeRegistry(deps: RegistryDeps): Registry {
 
     profile: (tx, name) => units.profile(tx, name),
     setProfile: (tx, change) => setProfile(deps, tx, change),
+    modelOf: async (tx, { makerId, model }) =>
+      (await models.model(tx, { makerId, model })) ?? plainModel({ makerId, model }),
+    modelByLabel: (tx, label) => models.modelByLabel(tx, label),
   };
 }
 

@@ -34,3 +34,5 @@ const NAME = /^[\p{L}\p{N}][\p{L}\p{N} ._/-]{0,63}$/u;
 /** Machine names are host labels and common names at once. */
 export const HOST_LABEL = /^[a-z0-9](?:[a-z0-9-]{0,46}[a-z0-9])?$/;
 export const IDENTIFIER = /^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$/;
+/** A model as manifests name it. */
+export const MODEL_NAME = /^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$/;

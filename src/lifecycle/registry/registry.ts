@@ -1,5 +1,6 @@
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { Actor, Unit, UnitState } from '../model/index.js';
+import type { ModelKey, UnitModel } from './model.js';
 
 /** The way every other room reads and changes units. All calls run in the caller's transaction. */
 export interface Registry {
@@ -7,6 +8,8 @@ export interface Registry {
   unitBySerialNumber(tx: Transaction, serialNumber: string): Promise<Unit | null>;
   unitById(tx: Transaction, unitId: number, options?: { lock?: RowLock }): Promise<Unit | null>;
   unitByFqdn(tx: Transaction, fqdn: string): Promise<Unit | null>;
+  /** @param spkiHash  SHA-256 of the vendor certificate's SubjectPublicKeyInfo, as a manifest row names it */
+  unitByVendorKey(tx: Transaction, spkiHash: Buffer): Promise<Unit | null>;
 
   /**
    * Locks the row, checks the transition, writes `unit_history` and the ledger entry `unit.state-changed`.
@@ -52,6 +55,10 @@ export interface Registry {
   freeCell(tx: Transaction): Promise<Cell | null>;
 
   profile(tx: Transaction, name: string): Promise<Profile | null>;
+  /** The model of a unit; plain where nobody configured it. */
+  modelOf(tx: Transaction, model: ModelKey): Promise<UnitModel>;
+  /** @param label  path segment, exact */
+  modelByLabel(tx: Transaction, label: string): Promise<UnitModel | null>;
   /** @throws FemtoError NOT_FOUND unit or profile */
   setProfile(tx: Transaction, change: { unitId: number; profile: string; actor: Actor; at: Date }): Promise<Unit>;
 }

@@ -2,6 +2,7 @@ import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
 import type { Ledger } from '../../platform/ledger/ledger.js';
 import type { Unit } from '../model/index.js';
+import type { ModelStore } from './model-store.js';
 import type { PlaceStore } from './place-store.js';
 import type { RowLock } from './registry.js';
 import type { UnitStore } from './unit-store.js';
@@ -9,6 +10,7 @@ import type { UnitStore } from './unit-store.js';
 export interface RegistryDeps {
   readonly units: UnitStore;
   readonly places: PlaceStore;
+  readonly models: ModelStore;
   readonly ledger: Ledger;
 }
 

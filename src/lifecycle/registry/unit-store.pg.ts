@@ -166,9 +166,10 @@ function hardwareKey(row: NewUnit): string {
   return `${row.productClass}/${row.hardwareId}`;
 }
 
-function keyOf(by: UnitKey): [string, string | number] {
+function keyOf(by: UnitKey): [string, string | number | Buffer] {
   if ('id' in by) return ['id', by.id];
   if ('serialNumber' in by) return ['serial_number', by.serialNumber];
   if ('fqdn' in by) return ['fqdn', by.fqdn];
+  if ('vendorSpkiHash' in by) return ['vendor_spki_hash', by.vendorSpkiHash];
   return ['line_id', by.lineId];
 }

@@ -54,4 +54,5 @@ export type UnitKey =
   | { readonly id: number }
   | { readonly serialNumber: string }
   | { readonly fqdn: string }
-  | { readonly lineId: number };
+  | { readonly lineId: number }
+  | { readonly vendorSpkiHash: Buffer };

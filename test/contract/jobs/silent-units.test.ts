@@ -3,6 +3,7 @@ import { housekeeping } from '../../../src/jobs/housekeeping.pg.js';
 import { DORMANCY_LEASE, OUTAGE_HOLDER, restSilentUnits } from '../../../src/jobs/rest-silent-units.js';
 import { silentUnits } from '../../../src/jobs/silent-units.pg.js';
 import { makeRegistry } from '../../../src/lifecycle/registry/index.js';
+import { modelStore } from '../../../src/lifecycle/registry/model-store.pg.js';
 import { placeStore } from '../../../src/lifecycle/registry/place-store.pg.js';
 import { unitStore } from '../../../src/lifecycle/registry/unit-store.pg.js';
 import type { Clock } from '../../../src/platform/clock.js';
@@ -26,7 +27,7 @@ beforeAll(async () => {
 });
 afterAll(() => db.drop());
 
-const registry = makeRegistry({ units: unitStore, places: placeStore, ledger });
+const registry = makeRegistry({ units: unitStore, places: placeStore, models: modelStore, ledger });
 const rest = async (clock: Clock = systemClock) => {
   const lease = (await leases.acquire(DORMANCY_LEASE, 'test', 60_000)) as Lease;
   return restSilentUnits({ transactor, leases, registry, units: silentUnits, clock }, lease);
