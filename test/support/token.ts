@@ -202,8 +202,11 @@ function templateDir(statusUrl: string): string {
   const version = createHash('sha256').update(statusUrl);
   const folders = ['src/operator/ceremony', 'src/platform/hsm', 'src/x509', 'hsm-config/ceremony'];
   for (const folder of folders) {
-    for (const name of readdirSync(join(CHECKOUT, folder)).sort())
+    // Files only: what lies deeper (protocol messages) makes no token.
+    const entries = readdirSync(join(CHECKOUT, folder), { withFileTypes: true }).filter((entry) => entry.isFile());
+    for (const name of entries.map((entry) => entry.name).sort()) {
       version.update(readFileSync(join(CHECKOUT, folder, name)));
+    }
   }
   const template = join(CHECKOUT, '.cache', 'token-template', version.digest('hex').slice(0, 16));
   // OCSP signer certificates last days only: an old template would fail tests that are right.

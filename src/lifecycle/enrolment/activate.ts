@@ -45,6 +45,7 @@ async function judgeAndAct(deps: ActivationDeps, claim: Claim): Promise<IssuedAn
   if (stored !== null) return stored;
   // 6. What the unit's lineage and grant make of this claim.
   const { verdict, grant } = await judge(deps, claim);
+  await waitForApproval(deps, claim, verdict, grant);
   switch (verdict.kind) {
     case 'same-certificate':
       return answerFromSlot(deps, verdict.slotId, claim);
@@ -141,6 +142,27 @@ async function judge(deps: ActivationDeps, claim: Claim): Promise<{ verdict: Cla
   return { verdict, grant };
 }
 
+/**
+ * A box that lost its keys asks again and again while two people decide on its new grant: it waits, and neither loses a try
+ * nor looks like a second claimant meanwhile.
+ *
+ * @throws FemtoError APPROVAL_REQUIRED
+ */
+async function waitForApproval(
+  deps: ActivationDeps,
+  { unit }: Claim,
+  verdict: ClaimVerdict,
+  grant: GrantMatch,
+): Promise<void> {
+  const lacksGrant = verdict.kind === 'contest' || (verdict.kind === 'refuse' && verdict.error.code === 'GRANT_BAD');
+  if (!lacksGrant || grant.kind === 'open' || grant.kind === 'wrong-code') return;
+  const now = deps.clock.now();
+  if (!(await deps.grants.isAwaitingApproval(deps.transactor.read, unit.serialNumber, now))) return;
+  throw new FemtoError('APPROVAL_REQUIRED', 'The unit’s new grant waits for a second person; ask again later.', {
+    retryAfterSeconds: APPROVAL_RETRY_SECONDS,
+  });
+}
+
 /** Commits by itself: a refused request must leave its mark. */
 async function countWrongCode(deps: ActivationDeps, { unit, credential }: Claim, grant: Grant): Promise<void> {
   await deps.transactor.run(async (tx) => {
@@ -207,6 +229,7 @@ const CODE_BY_STATE: Readonly<Partial<Record<Unit['state'], FemtoError['code']>>
   LOST: 'DEVICE_LOST',
   RETIRED: 'DEVICE_RETIRED',
 };
+const APPROVAL_RETRY_SECONDS = 60;
 const RACE_CODES: ReadonlySet<string> = new Set(['STATE_CONFLICT', 'KEY_IN_USE', 'NONCE_BAD', 'RETRY_LATER']);
 /** Together 3 s: a little more than a slow token takes, and less than any client waits. */
 const ROUNDS_MAX = 40;

@@ -92,6 +92,15 @@ export const pgGrantStore: GrantStore = {
     );
   },
 
+  isAwaitingApproval: async (tx, unitSerialNumber, now) => {
+    const { rows } = await tx.query(
+      `SELECT 1 FROM approval WHERE kind = 'grant.live-head' AND state IN ('open', 'approved') AND expires_at > $2
+         AND request::jsonb #>> '{request,unit}' = $1 LIMIT 1`,
+      [unitSerialNumber, now],
+    );
+    return rows.length > 0;
+  },
+
   isAdmissionFrozen: async (tx) => {
     const { rows } = await tx.query<{ admission_frozen: boolean }>('SELECT admission_frozen FROM installation');
     return rows[0]?.admission_frozen ?? false;

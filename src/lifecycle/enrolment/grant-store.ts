@@ -36,6 +36,8 @@ export interface GrantStore {
   withdraw(tx: Transaction, grantId: number): Promise<boolean>;
   /** Expired open grants of the unit become withdrawn, so that a new one can be made. */
   withdrawExpired(tx: Transaction, unitId: number, now: Date): Promise<void>;
+  /** People were asked for a grant against the unit's live head and have not all answered. */
+  isAwaitingApproval(tx: Transaction, unitSerialNumber: string, now: Date): Promise<boolean>;
   /** The fleet-wide switch (ENR-5). */
   isAdmissionFrozen(tx: Transaction): Promise<boolean>;
 }

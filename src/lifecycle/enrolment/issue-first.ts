@@ -39,7 +39,7 @@ export async function issueFirst(
       ...(verdict.closes === null ? {} : { closesLineageId: verdict.closes.lineage.id }),
     },
     actor: actorOf(unit),
-    sameKeyAllowed: verdict.displacesSlotId !== null && verdict.grade === null,
+    sameKeyAllowed: verdict.sameKeyAllowed,
     facts: { operation: 'activate', grantId: grant.id, network, address: claim.credential.address },
     withIntent: async (tx, attemptId) => {
       await spend(deps, claim, grant, tx, attemptId);

@@ -1,5 +1,5 @@
 import { FemtoError } from '../../platform/errors.js';
-import { headOf, judgeRenewal, type LineageView, previousOf } from '../lineage/index.js';
+import { headOf, isAbandonedKey, judgeRenewal, type LineageView, previousOf } from '../lineage/index.js';
 import type { LineageSlot } from '../model/index.js';
 import { type GrantMatch, grantBad } from './match-grant.js';
 
@@ -40,6 +40,8 @@ export interface FirstIssue {
   readonly closes: LineageView | null;
   /** Grade of the displacement, for the record; null where nothing is displaced by another key. */
   readonly grade: 'soft' | 'strong' | null;
+  /** The key was certified before for this very place: its certificate ran out unfetched, or was refused. */
+  readonly sameKeyAllowed: boolean;
 }
 
 /**
@@ -57,7 +59,7 @@ export function judgeClaim(situation: ClaimSituation): ClaimVerdict {
     const stale = refuseStaleKey(situation);
     if (stale !== null) return stale;
   }
-  if (grant.kind === 'open') return issueByOpenGrant(live, situation.liveAt);
+  if (grant.kind === 'open') return issueByOpenGrant(situation, live);
   if (live === null || situation.credential.kind === 'operational') {
     return refuse(grantBad(grant.kind === 'spent' ? 'the grant is spent' : faultOf(grant)));
   }
@@ -93,8 +95,9 @@ function slotOfKey({ slots }: LineageView, spkiHash: Buffer): LineageSlot | null
   return first.find((slot) => slot.state === 'confirmed') ?? null;
 }
 
-function issueByOpenGrant(live: LineageView | null, liveAt: Date): ClaimVerdict {
-  const base = { kind: 'issue', displacesSlotId: null, grade: null } as const;
+function issueByOpenGrant({ liveAt, newSpkiHash }: ClaimSituation, live: LineageView | null): ClaimVerdict {
+  const sameKeyAllowed = live !== null && isAbandonedKey(live.slots, newSpkiHash);
+  const base = { kind: 'issue', displacesSlotId: null, grade: null, sameKeyAllowed } as const;
   if (live === null) return { ...base, lineageId: null, closes: null };
   if (live.slots.some((slot) => slot.state === 'signing')) return refuse(stillSigning(2));
   // A lineage that never delivered anything goes on; one that did was put up for replacement by two people (rules 3.6).
@@ -126,7 +129,8 @@ function judgeGenerationZero(situation: ClaimSituation, live: LineageView): Clai
   }
   // What follows needs the code (or order) once more: the bootstrap key alone never suffices (ENR-1).
   if (grant.kind !== 'spent') return refuse(grantBad(faultOf(grant)));
-  const base = { kind: 'issue', lineageId: live.lineage.id, closes: null } as const;
+  const sameKeyAllowed = verdict.kind === 'reissue-same-key' || isAbandonedKey(live.slots, situation.newSpkiHash);
+  const base = { kind: 'issue', lineageId: live.lineage.id, closes: null, sameKeyAllowed } as const;
   switch (verdict.kind) {
     case 'issue':
       return { ...base, displacesSlotId: null, grade: null };

@@ -52,5 +52,10 @@ export function makeRefusalRecorder(deps: {
   };
 }
 
-const NOT_A_REFUSAL: ReadonlySet<ErrorCode> = new Set(['RETRY_LATER', 'HSM_UNAVAILABLE', 'INTERNAL']);
+const NOT_A_REFUSAL: ReadonlySet<ErrorCode> = new Set([
+  'RETRY_LATER',
+  'HSM_UNAVAILABLE',
+  'APPROVAL_REQUIRED',
+  'INTERNAL',
+]);
 const ENTRIES_A_MINUTE = 20;

@@ -63,6 +63,15 @@ export function softDisplacementsSince(slots: readonly LineageSlot[], since: Dat
   ).length;
 }
 
+/**
+ * A key that was certified and never served anybody: its attempt broke off, or its unit refused the certificate. It is
+ * still the unit's to bring.
+ */
+export function isAbandonedKey(slots: readonly LineageSlot[], spkiHash: Buffer): boolean {
+  const known = slots.filter((slot) => slot.spkiHash.equals(spkiHash));
+  return known.length > 0 && known.every(({ state }) => state === 'abandoned');
+}
+
 function newest(slots: readonly LineageSlot[]): LineageSlot | null {
   return slots.reduce<LineageSlot | null>(
     (best, slot) => (best === null || slot.generation > best.generation ? slot : best),

@@ -40,7 +40,7 @@ export interface MachineOffice {
   /** Its role ends at once at every listener. The caller revokes its certificate. */
   disable(request: { name: string; actor: Actor; reason: string }): Promise<Machine>;
   /**
-   * Asks for the next certificate. Decision, time and server keys may change with it: the row that a person approved
+   * Asks for the next certificate. Keys of our own processes may change with it: the row that a person approved
    * stands (rules 1.5). Any other machine keeps its key, or is requested anew.
    *
    * @param request.csrDer  proves the key; may be absent when the key stays
@@ -59,8 +59,8 @@ export interface MachineOffice {
 
 const LIST_DEFAULT = 100;
 const DNS_NAME = /^(?=.{1,253}$)[a-z0-9](?:[a-z0-9-]*[a-z0-9])?(?:\.[a-z0-9](?:[a-z0-9-]*[a-z0-9])?)*$/;
-/** Keys of our own processes, made anew at every start and certified for a day. */
-const KEY_MAY_CHANGE: ReadonlySet<MachineKind> = new Set(['decision', 'time', 'server']);
+/** Keys of our own processes: made anew at every start, or from a file that may be lost or must be replaced. */
+const KEY_MAY_CHANGE: ReadonlySet<MachineKind> = new Set(['decision', 'time', 'server', 'cmp-ra']);
 
 export function makeMachineOffice(deps: MachineDeps): MachineOffice {
   const { transactor, machines } = deps;

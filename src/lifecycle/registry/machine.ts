@@ -1,6 +1,6 @@
 import type { Actor } from '../model/index.js';
 
-export const MACHINE_KINDS = ['gateway', 'station', 'server', 'operator', 'decision', 'time'] as const;
+export const MACHINE_KINDS = ['gateway', 'station', 'server', 'operator', 'decision', 'time', 'cmp-ra'] as const;
 export type MachineKind = (typeof MACHINE_KINDS)[number];
 
 /** A holder of a Services certificate. Its role at a listener comes from this row plus the exact issuing key. */

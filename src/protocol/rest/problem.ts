@@ -164,7 +164,7 @@ export const PROBLEMS = {
   SNAPSHOT_STALE: row(503, 'The state is too old to decide on', 'RETRY_LATER'),
   IDEMPOTENCY_CONFLICT: row(409, 'The idempotency key was used for another request', 'BAD_REQUEST'),
   STATE_CONFLICT: row(409, 'The state does not allow this'),
-  APPROVAL_REQUIRED: row(403, 'A second person must approve'),
+  APPROVAL_REQUIRED: row(403, 'A second person must approve', 'RETRY_LATER'),
   RATE_LIMITED: row(429, 'Too many requests', 'RETRY_LATER'),
   DENIED: row(403, 'The request is refused'),
   RETRY_LATER: row(503, 'The service cannot answer now', 'RETRY_LATER'),

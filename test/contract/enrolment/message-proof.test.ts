@@ -1,0 +1,186 @@
+import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { ProvedCredential } from '../../../src/lifecycle/model/index.js';
+import { asFemtoError } from '../../../src/platform/errors.js';
+import { assembleCsr, certificationRequestInfo } from '../../../src/x509/build-csr.js';
+import { type DeviceWorld, startDeviceWorld, type WorldUnit } from '../../support/device-world.js';
+
+/** What a protocol message proves that carried nothing of ours: who made it once, not that the maker is here now. */
+const NOT_LIVE = new Date(0);
+
+let world: DeviceWorld;
+beforeAll(async () => {
+  world = await startDeviceWorld();
+});
+afterAll(async () => world.close());
+
+const freshKey = (): KeyObject => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
+
+function csrFor(key: KeyObject): Buffer {
+  const jwk = key.export({ format: 'jwk' });
+  const spkiDer = Buffer.concat([
+    Buffer.from('3059301306072a8648ce3d020106082a8648ce3d03010703420004', 'hex'),
+    Buffer.from(jwk.x ?? '', 'base64url'),
+    Buffer.from(jwk.y ?? '', 'base64url'),
+  ]);
+  const info = certificationRequestInfo({ commonName: null, spkiDer });
+  return assembleCsr(info, 'ecdsa-with-SHA256', sign('sha256', info, key));
+}
+
+async function credentialOf(der: Buffer, provedAt: Date): Promise<ProvedCredential> {
+  return world.rooms.enrolment.authenticate({ der, chain: [], provedAt, address: '127.0.0.1' });
+}
+
+async function activate(unit: WorldUnit, options: { code?: string | null; provedAt?: Date; key?: KeyObject } = {}) {
+  const { code = null, provedAt = NOT_LIVE, key = freshKey() } = options;
+  const credential = await credentialOf(unit.bootstrap.der, provedAt);
+  const freshness = { by: 'handshake' } as const;
+  return world.rooms.enrolment.activate({ credential, csr: csrFor(key), code, idempotencyKey: null, freshness });
+}
+
+async function renew(der: Buffer, options: { provedAt?: Date; key?: KeyObject } = {}) {
+  const credential = await credentialOf(der, options.provedAt ?? NOT_LIVE);
+  return world.rooms.renewal.renew({
+    credential,
+    csr: csrFor(options.key ?? freshKey()),
+    predecessorSignature: null,
+    idempotencyKey: null,
+    freshness: { by: 'handshake' },
+  });
+}
+
+async function codeOf(work: Promise<unknown>): Promise<{ code: string; asks: unknown }> {
+  const error = await work.then(() => null, asFemtoError);
+  return { code: error?.code ?? 'none', asks: error?.facts['asks'] };
+}
+
+async function stateOf(unit: WorldUnit): Promise<string | undefined> {
+  return (await world.core.registry.unitById(world.core.transactor.read, unit.id))?.state;
+}
+
+async function settle(
+  unit: WorldUnit,
+  certificate: Awaited<ReturnType<typeof activate>>['certificate'],
+  accepted: boolean,
+) {
+  const credential = await credentialOf(unit.bootstrap.der, new Date());
+  await world.rooms.renewal.settleIssued({ credential, certificate, accepted });
+}
+
+describe('a message without a value of ours (rules sections 3 and 4)', () => {
+  test('activates with an unspent grant, and renews the head', async () => {
+    const unit = await world.addUnit();
+    const first = await activate(unit, { code: await world.grant(unit) });
+    expect(first.generation).toBe(1);
+    expect((await renew(first.certificate.der)).generation).toBe(2);
+  });
+
+  test('never displaces, ends or quarantines anything: the key must be shown again', async () => {
+    const unit = await world.addUnit();
+    const first = await activate(unit, { code: await world.grant(unit) });
+    const second = await renew(first.certificate.der);
+    const recorded = renew(first.certificate.der);
+    expect(await codeOf(recorded)).toEqual({ code: 'RETRY_LATER', asks: 'live proof' });
+    await world.rooms.renewal.confirm({ credential: await credentialOf(second.certificate.der, new Date()) });
+    expect(await codeOf(renew(first.certificate.der))).toEqual({ code: 'RETRY_LATER', asks: 'live proof' });
+    expect(await stateOf(unit)).toBe('ACTIVE');
+    expect(await world.ledgerKinds(unit)).not.toContain('lineage.forked');
+  });
+
+  test('does not replace a live head even with an approved grant, until the key is shown', async () => {
+    const unit = await world.addUnit();
+    const first = await activate(unit, { code: await world.grant(unit) });
+    await settle(unit, first.certificate, true);
+    const code = await world.grant(unit, { approvedBy: 'person:seo' });
+    expect(await codeOf(activate(unit, { code }))).toEqual({ code: 'RETRY_LATER', asks: 'live proof' });
+    expect(await codeOf(activate(unit, { code, provedAt: new Date() }))).toMatchObject({ code: 'none' });
+  });
+});
+
+describe('the unit’s word on what it was given (CMP certConf)', () => {
+  test('accepted: the slot is confirmed by certConf, and saying it twice is harmless', async () => {
+    const unit = await world.addUnit();
+    const { certificate } = await activate(unit, { code: await world.grant(unit) });
+    await settle(unit, certificate, true);
+    await settle(unit, certificate, true);
+    expect(await world.ledger(unit, 'lineage.confirmed')).toMatchObject([{ by: 'certConf', generation: 1 }]);
+    expect(await codeOf(settle(unit, certificate, false))).toMatchObject({ code: 'STATE_CONFLICT' });
+  });
+
+  test('refused: revoked and forgotten; the same key may be brought again, and nothing looks like a fork', async () => {
+    const unit = await world.addUnit();
+    const key = freshKey();
+    const code = await world.grant(unit);
+    const first = await activate(unit, { code, key });
+    await settle(unit, first.certificate, false);
+    await settle(unit, first.certificate, false);
+    const shown = await credentialOf(first.certificate.der, new Date());
+    expect(shown.status).toBe('revoked');
+    // The spent grant still wants its code: the bootstrap key alone never suffices.
+    expect(await codeOf(activate(unit, { key, provedAt: new Date() }))).toMatchObject({ code: 'GRANT_BAD' });
+    expect((await activate(unit, { key, code })).generation).toBe(1);
+    expect(await world.ledgerKinds(unit)).not.toContain('lineage.forked');
+    expect(await stateOf(unit)).toBe('ACTIVE');
+  });
+
+  test('refused renewal: the head stands again and renews with the same key', async () => {
+    const unit = await world.addUnit();
+    const first = await activate(unit, { code: await world.grant(unit) });
+    await settle(unit, first.certificate, true);
+    const key = freshKey();
+    const second = await renew(first.certificate.der, { key });
+    const credential = await credentialOf(first.certificate.der, new Date());
+    await world.rooms.renewal.settleIssued({ credential, certificate: second.certificate, accepted: false });
+    const third = await renew(first.certificate.der, { key });
+    expect(third.generation).toBe(2);
+    expect(third.certificate.serial.equals(second.certificate.serial)).toBe(false);
+    expect(await world.ledger(unit, 'lineage.refused')).toHaveLength(1);
+  });
+
+  test('about another unit’s certificate is not recorded for this one', async () => {
+    const [one, other] = [await world.addUnit(), await world.addUnit()];
+    const { certificate } = await activate(other, { code: await world.grant(other) });
+    expect(await codeOf(settle(one, certificate, false))).toMatchObject({ code: 'NOT_RECORDED' });
+  });
+});
+
+describe('a unit that gives up its certificate (CMP rr)', () => {
+  test('is SUSPENDED, the certificate revoked for good, the others held; a second time it is refused', async () => {
+    const unit = await world.addUnit();
+    const { certificate } = await activate(unit, { code: await world.grant(unit) });
+    const given = {
+      unit,
+      certificate,
+      reason: 'keyCompromise',
+      actor: `unit:${unit.serialNumber}`,
+      note: 'asked by the unit itself',
+    } as const;
+    const outcome = await world.core.revocation.revokeByUnit(given);
+    expect(outcome).toMatchObject({ units: 1, blockedKeys: 1 });
+    expect(await stateOf(unit)).toBe('SUSPENDED');
+    expect((await credentialOf(certificate.der, new Date())).status).toBe('revoked');
+    expect((await credentialOf(unit.bootstrap.der, new Date())).status).toBe('held');
+    expect(await codeOf(world.core.revocation.revokeByUnit(given))).toMatchObject({ code: 'CERT_REVOKED' });
+  });
+});
+
+describe('a grant that people are still deciding on', () => {
+  test('makes the unit wait, without a try counted or a claim contested', async () => {
+    const unit = await world.addUnit();
+    const first = await activate(unit, { code: await world.grant(unit) });
+    await settle(unit, first.certificate, true);
+    await world.db.pool.query(
+      `INSERT INTO person (name, role, state, created_at) VALUES ('kim', 'operator', 'active', now()) ON CONFLICT DO NOTHING`,
+    );
+    const request = JSON.stringify({ kind: 'grant.live-head', request: { line: 'x', unit: unit.serialNumber } });
+    await world.db.pool.query(
+      `INSERT INTO approval (kind, request, request_hash, selection_count, requested_by, request_signature, state, created_at,
+         expires_at) VALUES ('grant.live-head', $1, '\\x00', 1, 1, '\\x00', 'open', now(), now() + interval '1 day')`,
+      [request],
+    );
+    expect(await codeOf(activate(unit, { provedAt: new Date() }))).toMatchObject({ code: 'APPROVAL_REQUIRED' });
+    await world.db.pool.query('DELETE FROM approval');
+    expect((await codeOf(activate(unit, { provedAt: new Date() }))).code).not.toBe('APPROVAL_REQUIRED');
+    expect(await stateOf(unit)).toBe('ACTIVE');
+  });
+});
