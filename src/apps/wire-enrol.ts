@@ -16,7 +16,7 @@ import { makeRefusalCounter, type RefusalCounter } from '../platform/refusals.js
 import { openRefusalStore } from '../platform/refusals.pg.js';
 import { type DeviceRouterDeps, makeDeviceRouter } from '../protocol/device/device-router.js';
 import type { PeerReader } from '../protocol/device/tls-peer.js';
-import { exposedKeys } from '../x509/exposed-key.js';
+import { keyBlocker } from './key-blocker.js';
 import type { Core } from './wire-core.js';
 
 export interface EnrolRooms {
@@ -95,12 +95,7 @@ export function wireEnrol(core: Core, wiring: EnrolWiring): EnrolRooms {
           const cell = await registry.cellOf(transactor.read, unitId);
           return cell === null ? null : { cell: cell.id, segw: cell.segwAddress };
         },
-        blockExposedKeys: async (upload, actor) => {
-          for (const spkiHash of exposedKeys(Buffer.from(upload, 'utf8'))) {
-            const note = 'the private key was sent in a request of a unit';
-            await revocation.blockKey({ spkiHash, actor, personId: null, note, source: 'upload' });
-          }
-        },
+        blockExposedKeys: keyBlocker(core),
       }),
   };
 }

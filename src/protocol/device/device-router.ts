@@ -1,17 +1,22 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
-import type { Enrolment, IssuedAnswer, ProvedCredential, RefusalRecorder } from '../../lifecycle/enrolment/index.js';
+import type { Enrolment, IssuedAnswer } from '../../lifecycle/enrolment/index.js';
 import type { Issuer } from '../../lifecycle/model/index.js';
 import type { Renewal } from '../../lifecycle/renewal/index.js';
-import { asFemtoError, FemtoError } from '../../platform/errors.js';
+import { FemtoError } from '../../platform/errors.js';
 import { certificatePem } from '../../x509/certificate.js';
 import { bytesOfBase64 } from '../../x509/pem.js';
 import { readJsonBody } from '../rest/body.js';
-import { clientAddress } from '../rest/client-address.js';
-import { problemOf, sendProblem, traceIdOf } from '../rest/problem.js';
-import type { PeerReader } from './tls-peer.js';
+import { problemOf, sendProblem } from '../rest/problem.js';
+import {
+  answerDeviceCall,
+  blockingExposedKeys,
+  type DeviceCall,
+  type DeviceCallDeps,
+  provedCaller,
+} from './device-call.js';
 
-export interface DeviceRouterDeps {
+export interface DeviceRouterDeps extends DeviceCallDeps {
   readonly enrolment: Pick<Enrolment, 'authenticate' | 'issueNonce' | 'activate'>;
   readonly renewal: Pick<Renewal, 'renew' | 'confirm' | 'advise' | 'pickUp'>;
   /** Issuing CA first, root last, DER. */
@@ -19,12 +24,6 @@ export interface DeviceRouterDeps {
   readonly roots: () => Promise<{ readonly deviceChains: readonly Issuer[]; readonly servicesRoot: Issuer | null }>;
   /** Where the unit serves; null before it has a cell. */
   readonly placeOf: (unitId: number) => Promise<{ readonly cell: string; readonly segw: string } | null>;
-  readonly peerOf: PeerReader;
-  readonly recordRefusal: RefusalRecorder;
-  /** A request that carried a private key: block what it exposed (KEY-6). Gets the CSR text, logs nothing of it. */
-  readonly blockExposedKeys: (upload: string, actor: string) => Promise<void>;
-  readonly trustedProxies: readonly string[];
-  readonly onInternal: (error: unknown, traceId: string) => void;
 }
 
 /**
@@ -32,45 +31,16 @@ export interface DeviceRouterDeps {
  * list of steps is: limits, peer certificate, body, use-case, one of four words on refusal.
  */
 export function makeDeviceRouter(deps: DeviceRouterDeps) {
-  return async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
-    const traceId = traceIdOf(request);
-    const path = (request.url ?? '').split('?', 1)[0] ?? '';
-    const address = clientAddress(request, deps.trustedProxies);
-    const call: Call = { request, address, credential: null };
-    try {
-      const route = routeOf(path, request.method ?? '');
-      sendJson(response, await route.answer(deps, call));
-    } catch (thrown) {
-      const error = asFemtoError(thrown);
-      if (error.code === 'INTERNAL') deps.onInternal(thrown, traceId);
-      const operation = path.slice(0, 64);
-      const unitSerialNumber = call.credential?.unit.serialNumber ?? null;
-      await deps
-        .recordRefusal({ unitSerialNumber, operation, error, address, traceId })
-        .catch((failure: unknown) => deps.onInternal(failure, traceId));
-      sendProblem(response, problemOf(comingBackSoon(error), 'device', traceId));
-    }
-  };
-}
-
-/**
- * A token that went away is back within seconds, or the gate in front of it refuses cheaply: units may come again at once
- * (fault H1). Their own jitter spreads them.
- */
-function comingBackSoon(error: FemtoError): FemtoError {
-  return error.code === 'HSM_UNAVAILABLE' ? new FemtoError(error.code, error.message, { retryAfterSeconds: 1 }) : error;
-}
-
-interface Call {
-  readonly request: IncomingMessage;
-  readonly address: string;
-  /** Set once the peer is proved, so that a refusal afterwards is the unit's own. */
-  credential: ProvedCredential | null;
+  return (request: IncomingMessage, response: ServerResponse): Promise<void> =>
+    answerDeviceCall(deps, request, {
+      answer: async (call) => sendJson(response, await routeOf(call.path, request.method ?? '').answer(deps, call)),
+      refuse: (error, traceId) => sendProblem(response, problemOf(error, 'device', traceId)),
+    });
 }
 
 interface Route {
   readonly method: 'GET' | 'POST';
-  readonly answer: (deps: DeviceRouterDeps, call: Call) => Promise<object>;
+  readonly answer: (deps: DeviceRouterDeps, call: DeviceCall) => Promise<object>;
 }
 
 const ROUTES: Readonly<Record<string, Route>> = {
@@ -94,8 +64,8 @@ function routeOf(path: string, method: string): Route {
   return route;
 }
 
-async function nonce(deps: DeviceRouterDeps, call: Call): Promise<object> {
-  const { certificate } = await proved(deps, call);
+async function nonce(deps: DeviceRouterDeps, call: DeviceCall): Promise<object> {
+  const { certificate } = await provedCaller(deps, call);
   const { nonce: text, expiresAt } = deps.enrolment.issueNonce(certificate.spki);
   return { nonce: text, expiresAt: expiresAt.toISOString() };
 }
@@ -105,10 +75,10 @@ const activationBody = z.strictObject({
   code: z.string().min(1).max(64).optional(),
 });
 
-async function activate(deps: DeviceRouterDeps, call: Call): Promise<object> {
-  const credential = await proved(deps, call);
+async function activate(deps: DeviceRouterDeps, call: DeviceCall): Promise<object> {
+  const credential = await provedCaller(deps, call);
   const { csr, code } = await readJsonBody(call.request, activationBody);
-  const issued = await blockingExposed(deps, csr, credential, () =>
+  const issued = await blockingExposedKeys(deps, csr, credential, () =>
     deps.enrolment.activate({
       credential,
       csr,
@@ -126,10 +96,10 @@ const renewalBody = z.strictObject({
   predecessorSignature: z.string().min(1).max(256),
 });
 
-async function renew(deps: DeviceRouterDeps, call: Call): Promise<object> {
-  const credential = await proved(deps, call);
+async function renew(deps: DeviceRouterDeps, call: DeviceCall): Promise<object> {
+  const credential = await provedCaller(deps, call);
   const { csr, predecessorSignature } = await readJsonBody(call.request, renewalBody);
-  const issued = await blockingExposed(deps, csr, credential, () =>
+  const issued = await blockingExposedKeys(deps, csr, credential, () =>
     deps.renewal.renew({
       credential,
       csr,
@@ -141,22 +111,22 @@ async function renew(deps: DeviceRouterDeps, call: Call): Promise<object> {
   return issuedBody(deps, issued);
 }
 
-async function confirm(deps: DeviceRouterDeps, call: Call): Promise<object> {
-  const credential = await proved(deps, call);
+async function confirm(deps: DeviceRouterDeps, call: DeviceCall): Promise<object> {
+  const credential = await provedCaller(deps, call);
   const { generation, state, lineageToken } = await deps.renewal.confirm({ credential });
   return { generation, state, ...(lineageToken === null ? {} : { lineageToken }) };
 }
 
-async function advice(deps: DeviceRouterDeps, call: Call): Promise<object> {
-  const credential = await proved(deps, call);
+async function advice(deps: DeviceRouterDeps, call: DeviceCall): Promise<object> {
+  const credential = await provedCaller(deps, call);
   const { renewFrom, renewUntil, ...rest } = await deps.renewal.advise({ credential });
   return { renewFrom: renewFrom.toISOString(), renewUntil: renewUntil.toISOString(), ...rest };
 }
 
 const pickUpBody = z.strictObject({ lineageToken: z.string().max(128).optional() });
 
-async function pickUp(deps: DeviceRouterDeps, call: Call): Promise<object> {
-  const credential = await proved(deps, call);
+async function pickUp(deps: DeviceRouterDeps, call: DeviceCall): Promise<object> {
+  const credential = await provedCaller(deps, call);
   const { lineageToken } = await readJsonBody(call.request, pickUpBody);
   return issuedBody(deps, await deps.renewal.pickUp({ credential, lineageToken: lineageToken ?? null }));
 }
@@ -170,37 +140,10 @@ async function ca(deps: DeviceRouterDeps): Promise<object> {
   };
 }
 
-async function proved(deps: DeviceRouterDeps, call: Call): Promise<ProvedCredential> {
-  const peer = deps.peerOf(call.request);
-  if (peer === null || peer.certificateDer === null) {
-    throw new FemtoError('UNREGISTERED', 'No certificate was shown; connect with the unit’s certificate and key.');
-  }
-  const { certificateDer, chain, provedAt } = peer;
-  const presented = { der: certificateDer, chain, provedAt, address: call.address };
-  call.credential = await deps.enrolment.authenticate(presented);
-  return call.credential;
-}
-
 function idempotencyKey({ headers }: IncomingMessage): string {
   const key = headers['idempotency-key'];
   if (typeof key === 'string') return key;
   throw new FemtoError('BAD_REQUEST', 'The header Idempotency-Key is missing; choose one for each new request.');
-}
-
-async function blockingExposed<T>(
-  deps: DeviceRouterDeps,
-  upload: string,
-  credential: ProvedCredential,
-  work: () => Promise<T>,
-): Promise<T> {
-  try {
-    return await work();
-  } catch (thrown) {
-    if (asFemtoError(thrown).code === 'KEY_BLOCKED') {
-      await deps.blockExposedKeys(upload, `unit:${credential.unit.serialNumber}`);
-    }
-    throw thrown;
-  }
 }
 
 async function issuedBody(

@@ -16,10 +16,12 @@ const ISSUES_SHOWN_MAX = 20;
  */
 export function readBody(
   request: IncomingMessage,
-  options: { bytesMax: number; mediaType: string; timeoutMs?: number },
+  options: { bytesMax: number; mediaType: string; mayLackMediaType?: boolean; timeoutMs?: number },
 ): Promise<Buffer> {
-  const mediaType = (request.headers['content-type'] ?? '').split(';', 1)[0]?.trim().toLowerCase();
-  if (mediaType !== options.mediaType) {
+  const header = request.headers['content-type'];
+  const mediaType = (header ?? '').split(';', 1)[0]?.trim().toLowerCase();
+  const isLacking = header === undefined && options.mayLackMediaType === true;
+  if (!isLacking && mediaType !== options.mediaType) {
     return Promise.reject(badBody(415, `must be ${options.mediaType}`));
   }
   const encoding = request.headers['content-encoding'];
