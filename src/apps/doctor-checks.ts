@@ -31,6 +31,7 @@ export function doctorChecks(data: string): DoctorCheck[] {
       name: 'enrol-server',
       run: () => listens('enrol-server', config().listen.enrol.host, config().listen.enrol.port),
     },
+    { name: 'cmp', run: () => listens('enrol-server', config().listen.cmp.host, config().listen.cmp.port) },
     {
       name: 'status-server',
       run: () => listens('status-server', config().listen.status.host, config().listen.status.port),
@@ -175,13 +176,16 @@ async function database(data: string, config: Config) {
       overdue: number;
       dead: number;
       beat: number | null;
+      unapproved: string[] | null;
     }>(
       `SELECT (SELECT count(*) FROM ledger_inbox) AS inbox,
               coalesce((SELECT extract(epoch FROM now() - min(at)) FROM ledger_inbox), 0)::float8 AS oldest,
               (SELECT issuing_stopped FROM installation) AS stopped,
               (SELECT count(*) FROM renewal_task WHERE state = 'overdue') AS overdue,
               (SELECT count(*) FROM dead_letter WHERE resolved_at IS NULL) AS dead,
-              (SELECT extract(epoch FROM now() - at) FROM heartbeat)::float8 AS beat`,
+              (SELECT extract(epoch FROM now() - at) FROM heartbeat)::float8 AS beat,
+              (SELECT array_agg(name ORDER BY name) FROM machine
+               WHERE state = 'requested' AND requested_by LIKE 'system:%') AS unapproved`,
     );
     const row = rows[0];
     if (!row) return critical('the database answers nothing', 'Run npm start: it applies migrations.');
@@ -197,6 +201,10 @@ async function database(data: string, config: Config) {
         'The sequencer stands still: see the log of rotation-worker. Issuing stops until it catches up.',
       );
     if (row.beat === null || row.beat > 10) return critical(text, 'rotation-worker does not run: start it.');
+    if (row.unapproved !== null) {
+      const commands = row.unapproved.map((name) => `femtopki machine approve ${name}`).join('; ');
+      return warning(`${row.unapproved.join(', ')} of our own processes wait for approval`, commands);
+    }
     return row.overdue > 0 || row.dead > 0
       ? warning(text, 'femtopki renewal list; femtopki renewal dead-letters')
       : fine(text);

@@ -1,15 +1,19 @@
 /**
- * Enrolment. Reachable by units, factory stations and EST clients over TLS; may ask the signer for bootstrap and
- * operational certificates; writes grants, lineages, certificates, units' states, refusals.
+ * Enrolment. Reachable by units, factory stations, EST and CMP clients over TLS, and by CMP clients over plain HTTP; may
+ * ask the signer for bootstrap and operational certificates; writes grants, lineages, certificates, units' states,
+ * refusals, CMP transactions.
  */
 
-import type { IncomingMessage, ServerResponse } from 'node:http';
 import { join } from 'node:path';
 import { connectSigner } from '../platform/hsm/signer-client.js';
 import { listen } from '../platform/listen.js';
+import { isInPrefixes } from '../platform/net/ip-address.js';
+import { CMP_PATH, createPlainListener } from '../protocol/cmp/plain-listener.js';
 import { createTlsListener, renewTlsIdentity } from '../protocol/device/tls-listener.js';
 import { watchHandshakes } from '../protocol/device/tls-peer.js';
+import { answerNotFound, type HttpHandler, mountPaths } from '../protocol/mount.js';
 import { runApp } from './app-main.js';
+import { openRaIdentity } from './ra-identity.js';
 import { openServerIdentity } from './server-identity.js';
 import { dnsNameOf } from './server-names.js';
 import { sharedKeyFile } from './shared-key-file.js';
@@ -39,48 +43,51 @@ await runApp('enrol-server', async (app) => {
     preissueAllowed: config.mode === 'demo',
     alarm,
   });
-  const identity = await openServerIdentity(
-    {
-      machines: core.machines,
-      clock: core.clock,
-      log,
-      certificateOf: certificateDer(core),
-      issuerById: (id) => core.issuers.byId(id),
-    },
-    {
-      name: 'enrol-server',
-      dnsName: dnsNameOf(config.publicUrls.enrol),
-      tlsDir: paths.tls,
-      waitMs: IDENTITY_WAIT_MS,
-    },
-  );
+  const identities = { ...core, log, certificateOf: certificateDer(core) };
+  const ra = openRaIdentity(identities, { tlsDir: paths.tls });
+  const identity = await openServerIdentity(identities, {
+    name: 'enrol-server',
+    dnsName: dnsNameOf(config.publicUrls.enrol),
+    tlsDir: paths.tls,
+    waitMs: IDENTITY_WAIT_MS,
+  });
 
-  type Handler = (request: IncomingMessage, response: ServerResponse) => Promise<void>;
-  let handle: Handler = async () => undefined;
+  let handle: ReturnType<typeof mountPaths> = async () => undefined;
+  const onFault = (err: unknown): void => log.error({ err }, 'request failed outside its router');
   const server = createTlsListener({ identity: identity.current() }, (request, response) => {
     handle(request, response).catch((err: unknown) => {
-      log.error({ err }, 'request failed outside its router');
+      onFault(err);
       response.destroy();
     });
   });
-  const peerOf = watchHandshakes(server, () => core.clock.now());
+  identity.onRenewed(() => renewTlsIdentity(server, identity.current()));
   const rim = {
-    peerOf,
+    peerOf: watchHandshakes(server, () => core.clock.now()),
     trustedProxies: config.trustedProxies,
     onInternal: (err: unknown, traceId: string) => log.error({ err, traceId }, 'request failed'),
   };
-  const device = rooms.deviceRouter(rim);
-  const factory = wireFactory(core, { ...rim, issuance, refusals: rooms.refusals }).listener;
-  handle = async (request, response) =>
-    request.url?.startsWith('/v1/factory/') ? factory(request, response) : device(request, response);
-  identity.onRenewed(() => renewTlsIdentity(server, identity.current()));
-  const { host, port } = config.listen.enrol;
-  const listening = await listen(server, { host, port }, 'listen.enrol.port');
-  log.info({ host, port: listening.port }, 'enrolment port listens');
+  const cmp: HttpHandler = answerNotFound;
+  handle = mountPaths(
+    {
+      '/v1/factory': wireFactory(core, { ...rim, issuance, refusals: rooms.refusals }).listener,
+      [CMP_PATH]: cmp,
+    },
+    rooms.deviceRouter(rim),
+  );
+  const plainServer = createPlainListener(
+    { onFault, exempt: (address) => isInPrefixes(address, config.trustedProxies) },
+    cmp,
+  );
+
+  const listening = await listen(server, config.listen.enrol, 'listen.enrol.port');
+  log.info({ host: config.listen.enrol.host, port: listening.port }, 'enrolment port listens');
+  const plain = await listen(plainServer, config.listen.cmp, 'listen.cmp.port');
+  log.info({ host: config.listen.cmp.host, port: plain.port }, 'plain CMP port listens');
   return {
     close: async (graceMs) => {
       identity.close();
-      await listening.close(graceMs);
+      ra.close();
+      await Promise.all([listening.close(graceMs), plain.close(graceMs)]);
       await issuance.close();
       await rooms.refusals.close();
       await signer.close();

@@ -24,7 +24,7 @@ await runApp('gateway-server', async (app) => {
   const { log } = app;
   const certificateOf = certificateDer(core);
   const identity = await openServerIdentity(
-    { machines, clock, log, certificateOf, issuerById: (id) => issuers.byId(id) },
+    { machines, clock, log, certificateOf, issuers },
     {
       name: 'gateway-server',
       dnsName: dnsNameOf(app.config.publicUrls.gateway),

@@ -1,9 +1,9 @@
-import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
-import { join } from 'node:path';
+import { generateKeyPairSync } from 'node:crypto';
 import type { MachineKind, MachineOffice } from '../lifecycle/registry/index.js';
 import type { Config } from '../platform/config/config.js';
-import { assembleCsr, certificationRequestInfo } from '../x509/build-csr.js';
-import { ensureServerRequested, keyOf } from './server-identity.js';
+import { type MachineIdentityName, requestIdentity } from './machine-identity.js';
+import { requestOf } from './machine-request.js';
+import { RA_NAME } from './ra-identity.js';
 import { dnsNameOf, processKeyName } from './server-names.js';
 
 /**
@@ -13,22 +13,29 @@ import { dnsNameOf, processKeyName } from './server-names.js';
 export async function approveOwnMachines(
   machines: MachineOffice,
   config: Config,
-  options: { tlsDir: string; personId: number },
+  { tlsDir, personId }: { tlsDir: string; personId: number },
 ): Promise<void> {
   const actor = 'system:first-run';
-  const servers = [
-    ['enrol-server', dnsNameOf(config.publicUrls.enrol)],
-    ['gateway-server', dnsNameOf(config.publicUrls.gateway)],
-  ] as const;
-  for (const [name, dnsName] of servers) {
-    await ensureServerRequested({ machines }, { name, dnsName, key: keyOf(join(options.tlsDir, `${name}.key`)) });
-    await machines.approve({ name, personId: options.personId, actor });
+  const identities: MachineIdentityName[] = [
+    { kind: 'server', name: 'enrol-server', dnsName: dnsNameOf(config.publicUrls.enrol), tlsDir },
+    { kind: 'server', name: 'gateway-server', dnsName: dnsNameOf(config.publicUrls.gateway), tlsDir },
+    { kind: 'cmp-ra', name: RA_NAME, tlsDir },
+  ];
+  for (const identity of identities) {
+    await requestIdentity(machines, identity);
+    await approve(machines, identity.name, personId, actor);
   }
   for (const kind of ['decision', 'time'] as const) {
     const name = processKeyName(kind);
     await requestWithPassingKey(machines, kind, name, actor);
-    await machines.approve({ name, personId: options.personId, actor });
+    await approve(machines, name, personId, actor);
   }
+}
+
+/** This runs at every start; a machine that somebody disabled since stays disabled, and keeps nothing else from starting. */
+async function approve(machines: MachineOffice, name: string, personId: number, actor: string): Promise<void> {
+  if ((await machines.byName(name))?.state === 'disabled') return;
+  await machines.approve({ name, personId, actor });
 }
 
 /** The row stands for the process; the key in it is replaced by the process's own at its first request. */
@@ -39,14 +46,6 @@ async function requestWithPassingKey(
   actor: string,
 ): Promise<void> {
   if ((await machines.byName(name)) !== null) return;
-  const { privateKey, publicKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  await machines.request({ kind, name, csrDer: csrOf(privateKey, publicKey), actor });
-}
-
-function csrOf(privateKey: KeyObject, publicKey: KeyObject): Buffer {
-  const info = certificationRequestInfo({
-    commonName: null,
-    spkiDer: publicKey.export({ type: 'spki', format: 'der' }),
-  });
-  return assembleCsr(info, 'ecdsa-with-SHA256', sign('sha256', info, privateKey));
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+  await machines.request({ kind, name, csrDer: requestOf(privateKey), actor });
 }

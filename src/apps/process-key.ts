@@ -1,10 +1,10 @@
-import { createPrivateKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { generateKeyPairSync, sign } from 'node:crypto';
 import type { MachineKind, MachineOffice } from '../lifecycle/registry/index.js';
 import type { Clock } from '../platform/clock.js';
 import { FemtoError } from '../platform/errors.js';
 import type { Logger } from '../platform/log.js';
-import { assembleCsr, certificationRequestInfo } from '../x509/build-csr.js';
 import { certificatePem } from '../x509/certificate.js';
+import { requestOf } from './machine-request.js';
 
 /**
  * A software key of this process (decisions, time), certified for a day at a time. It lives in memory only, so a restart
@@ -30,7 +30,7 @@ const POLL_MS = 500;
 const RENEW_LEFT_MS = 6 * 3_600_000;
 
 export function openProcessKey(deps: ProcessKeyDeps, identity: { kind: MachineKind; name: string }): ProcessKey {
-  const { privateKey, spkiDer } = freshKey();
+  const { privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   let held: { pem: string; notAfter: Date } | null = null;
   let asked = false;
   let closed = false;
@@ -40,7 +40,7 @@ export function openProcessKey(deps: ProcessKeyDeps, identity: { kind: MachineKi
     const left = held === null ? 0 : held.notAfter.getTime() - now.getTime();
     if (left > RENEW_LEFT_MS) return;
     if (!asked) {
-      asked = await ask(deps, identity, csrOf(privateKey, spkiDer));
+      asked = await ask(deps, identity, requestOf(privateKey));
       return;
     }
     const machine = await deps.machines.byName(identity.name);
@@ -94,21 +94,4 @@ async function ask(
   if (machine.state !== 'approved') return false;
   await deps.machines.askRenewal({ name, csrDer, actor });
   return true;
-}
-
-function freshKey(): { privateKey: KeyObject; spkiDer: Buffer } {
-  const pair = generateKeyPairSync('ec', {
-    namedCurve: 'P-256',
-    publicKeyEncoding: { type: 'spki', format: 'der' },
-    privateKeyEncoding: { type: 'pkcs8', format: 'der' },
-  });
-  return {
-    privateKey: createPrivateKey({ key: pair.privateKey, format: 'der', type: 'pkcs8' }),
-    spkiDer: pair.publicKey,
-  };
-}
-
-function csrOf(privateKey: KeyObject, spkiDer: Buffer): Buffer {
-  const info = certificationRequestInfo({ commonName: null, spkiDer });
-  return assembleCsr(info, 'ecdsa-with-SHA256', sign('sha256', info, privateKey));
 }

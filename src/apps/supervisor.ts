@@ -214,7 +214,8 @@ function showAddresses(config: Config, processes: readonly SupervisedProcess[]):
   say(`
 femtopki serves ${config.operator} (${config.realm}), data in ${config.dataDir}
   console and operator API   ${config.publicUrls.operator}
-  devices and factory        ${config.publicUrls.enrol}
+  devices and factory        ${config.publicUrls.enrol} (REST under /v1, EST and CMP under /.well-known)
+  CMP without TLS            ${config.publicUrls.cmp}/.well-known/cmp
   OCSP, CRL, CA, time        ${config.publicUrls.status}
   gateways                   ${config.publicUrls.gateway}
   metrics and probes         ${config.metrics.host}:${config.metrics.enrol}–${config.metrics.signer}

@@ -17,11 +17,15 @@ const PROGRAM = fileURLToPath(new URL('../../dist/apps/enrol-server.js', import.
 const READY_MS_MAX = 60_000;
 
 export async function startEnrolReplica({ config, paths }: StoryContext): Promise<EnrolReplica> {
-  const [enrol = 0, metrics = 0] = await freePorts(2);
+  const [enrol = 0, cmp = 0, metrics = 0] = await freePorts(3);
   const configFile = join(paths.run, 'second-enrol.yaml');
   const changed = {
     ...config,
-    listen: { ...config.listen, enrol: { ...config.listen.enrol, port: enrol } },
+    listen: {
+      ...config.listen,
+      enrol: { ...config.listen.enrol, port: enrol },
+      cmp: { ...config.listen.cmp, port: cmp },
+    },
     metrics: { ...config.metrics, enrol: metrics },
   };
   writeFileSync(configFile, serializeConfig(changed), { mode: 0o600 });

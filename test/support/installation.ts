@@ -99,7 +99,7 @@ export async function startInstallation(
 
 /** Every listener of a config on a port of its own. */
 export async function portSettings(): Promise<ConfigInput> {
-  const listeners = ['enrol', 'enrolPlain', 'status', 'gateway', 'operator'];
+  const listeners = ['enrol', 'cmp', 'status', 'gateway', 'operator'];
   const processes = ['enrol', 'status', 'gateway', 'operator', 'worker', 'signer'];
   const ports = await freePorts(listeners.length + processes.length);
   return {

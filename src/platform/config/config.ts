@@ -19,6 +19,7 @@ export type Config = Omit<ConfigFields, 'publicUrls'> & {
   /** Base URLs without a trailing slash, the listener's own address where none was given. */
   readonly publicUrls: {
     readonly enrol: string;
+    readonly cmp: string;
     readonly status: string;
     readonly gateway: string;
     readonly operator: string;
@@ -183,6 +184,7 @@ function complete(fields: ConfigFields): Config {
     dataDir: resolve(fields.dataDir),
     publicUrls: {
       enrol: publicUrls.enrol ?? at('https', listen.enrol),
+      cmp: publicUrls.cmp ?? at('http', listen.cmp),
       status: publicUrls.status ?? at('http', listen.status),
       gateway: publicUrls.gateway ?? at('https', listen.gateway),
       operator: publicUrls.operator ?? at(listen.operator.certificateFile ? 'https' : 'http', listen.operator),

@@ -68,8 +68,8 @@ export const configSchema = z.strictObject({
   listen: section({
     /** TLS: device and factory REST `/v1`, EST and CMP under `/.well-known/`. */
     enrol: listener(8443),
-    /** Plain HTTP: CMP only. */
-    enrolPlain: listener(8081),
+    /** Plain HTTP: CMP only, whose messages protect themselves. Served by enrol-server, as the one above. */
+    cmp: listener(8081),
     /** Plain HTTP: OCSP, CRLs, CA certificates, `/time`. */
     status: listener(8080),
     /** mTLS for security gateways. */
@@ -99,6 +99,7 @@ export const configSchema = z.strictObject({
    */
   publicUrls: section({
     enrol: baseUrl('https://enrol.hanbit.example'),
+    cmp: baseUrl('http://cmp.hanbit.example'),
     status: baseUrl('http://pki.hanbit.example'),
     gateway: baseUrl('https://gateway-pki.hanbit.example'),
     operator: baseUrl('https://pki-admin.hanbit.example'),

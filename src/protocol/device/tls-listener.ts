@@ -1,8 +1,8 @@
 import { constants } from 'node:crypto';
 import type { RequestListener } from 'node:http';
 import { createServer, type Server } from 'node:https';
-import type { Socket } from 'node:net';
 import type { SecureContextOptions } from 'node:tls';
+import { boundListener, SLOW_CLIENT_LIMITS } from '../../platform/bounded-listener.js';
 
 export interface TlsListenerOptions {
   /** Chain (leaf first) and key, PEM. */
@@ -24,27 +24,19 @@ export function createTlsListener(options: TlsListenerOptions, onRequest: Reques
       ...secureContext(options.identity),
       requestCert: true,
       rejectUnauthorized: false,
-      handshakeTimeout: HEADERS_TIMEOUT_MS,
-      headersTimeout: HEADERS_TIMEOUT_MS,
-      requestTimeout: REQUEST_TIMEOUT_MS,
-      connectionsCheckingInterval: 1_000,
+      ...SLOW_CLIENT_LIMITS,
+      handshakeTimeout: SLOW_CLIENT_LIMITS.headersTimeout,
       keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
       maxHeaderSize: HEADER_BYTES_MAX,
     },
     onRequest,
   );
-  server.maxConnections = options.connectionsMax ?? CONNECTIONS_MAX;
-  server.maxRequestsPerSocket = REQUESTS_PER_SOCKET_MAX;
-  // Anything that is not HTTP, or too slow to be: one short answer, then the connection goes.
-  server.on('clientError', (error: NodeJS.ErrnoException, socket) => {
-    if (!socket.writable || socket.destroyed) return;
-    const isLate = error.code === 'ERR_HTTP_REQUEST_TIMEOUT';
-    socket.end(
-      `HTTP/1.1 ${isLate ? '408 Request Timeout' : '400 Bad Request'}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n`,
-    );
+  boundListener(server, {
+    connectionsMax: options.connectionsMax ?? CONNECTIONS_MAX,
+    connectionsPerAddressMax: options.connectionsPerAddressMax ?? CONNECTIONS_PER_ADDRESS_MAX,
   });
+  server.maxRequestsPerSocket = REQUESTS_PER_SOCKET_MAX;
   server.on('tlsClientError', (_error, socket) => socket.destroy());
-  limitPerAddress(server, options.connectionsPerAddressMax ?? CONNECTIONS_PER_ADDRESS_MAX);
   return server;
 }
 
@@ -64,26 +56,6 @@ function secureContext(identity: TlsListenerOptions['identity']): SecureContextO
   };
 }
 
-function limitPerAddress(server: Server, max: number): void {
-  const open = new Map<string, number>();
-  server.on('connection', (socket: Socket) => {
-    const address = socket.remoteAddress ?? '';
-    const count = (open.get(address) ?? 0) + 1;
-    if (count > max) {
-      socket.destroy();
-      return;
-    }
-    open.set(address, count);
-    socket.once('close', () => {
-      const left = (open.get(address) ?? 1) - 1;
-      if (left <= 0) open.delete(address);
-      else open.set(address, left);
-    });
-  });
-}
-
-const HEADERS_TIMEOUT_MS = 5_000;
-const REQUEST_TIMEOUT_MS = 15_000;
 const KEEP_ALIVE_TIMEOUT_MS = 5_000;
 const HEADER_BYTES_MAX = 8_192;
 const CONNECTIONS_MAX = 8_192;

@@ -39,13 +39,14 @@ describe('configuration', () => {
     });
     expect(config.listen).toMatchObject({
       enrol: { host: '127.0.0.1', port: 8443 },
-      enrolPlain: { port: 8081 },
+      cmp: { host: '127.0.0.1', port: 8081 },
       status: { port: 8080 },
       gateway: { port: 8444 },
       operator: { port: 8090 },
     });
     expect(config.publicUrls).toEqual({
       enrol: 'https://127.0.0.1:8443',
+      cmp: 'http://127.0.0.1:8081',
       status: 'http://127.0.0.1:8080',
       gateway: 'https://127.0.0.1:8444',
       operator: 'http://127.0.0.1:8090',
@@ -97,6 +98,9 @@ describe('configuration', () => {
     expect(faultsOf({ overrides: { listen: { status: { port: 8443 } } } })).toContain(
       'listen.status.port and listen.enrol.port are both 127.0.0.1:8443',
     );
+    expect(faultsOf({ env: { FEMTOPKI_LISTEN_CMP_PORT: '8080' } })).toContain(
+      'listen.status.port and listen.cmp.port are both 127.0.0.1:8080',
+    );
     expect(faultsOf({ overrides: { status: { crlSeconds: 3_600 } } })).toContain('at most half');
     expect(faultsOf({ overrides: { lives: { operationalSeconds: 32 * 86_400 } } })).toContain(
       'lives.operationalSeconds',
@@ -104,6 +108,8 @@ describe('configuration', () => {
     const production = faultsOf({ overrides: { mode: 'production' } });
     expect(production).toContain('DATABASE_URL');
     expect(production).toContain('publicUrls.gateway');
+    // Nothing that is written into a certificate depends on it.
+    expect(production).not.toContain('publicUrls.cmp');
   });
 
   test('what a supervisor hands to its children reads back equal', () => {
