@@ -11,6 +11,7 @@ import { isInPrefixes } from '../platform/net/ip-address.js';
 import { CMP_PATH, createPlainListener } from '../protocol/cmp/plain-listener.js';
 import { createTlsListener, renewTlsIdentity } from '../protocol/device/tls-listener.js';
 import { watchHandshakes } from '../protocol/device/tls-peer.js';
+import { EST_PATH } from '../protocol/est/est-path.js';
 import { answerNotFound, type HttpHandler, mountPaths } from '../protocol/mount.js';
 import { runApp } from './app-main.js';
 import { openRaIdentity } from './ra-identity.js';
@@ -19,6 +20,7 @@ import { dnsNameOf } from './server-names.js';
 import { sharedKeyFile } from './shared-key-file.js';
 import { certificateDer, wireCore } from './wire-core.js';
 import { wireEnrol } from './wire-enrol.js';
+import { wireEst } from './wire-est.js';
 import { wireFactory } from './wire-factory.js';
 import { wireIssuance } from './wire-issuance.js';
 
@@ -70,6 +72,7 @@ await runApp('enrol-server', async (app) => {
   handle = mountPaths(
     {
       '/v1/factory': wireFactory(core, { ...rim, issuance, refusals: rooms.refusals }).listener,
+      [EST_PATH]: wireEst(core, rooms, rim),
       [CMP_PATH]: cmp,
     },
     rooms.deviceRouter(rim),
