@@ -1,4 +1,4 @@
-import type { ErrorFacts } from '../../platform/errors.js';
+import { type ErrorFacts, FemtoError } from '../../platform/errors.js';
 import type { FailInfo } from './fail-info.js';
 import type { PkiHeader } from './pki-message.js';
 
@@ -26,5 +26,15 @@ export class CmpFault extends Error {
     this.text = text;
     this.facts = options.facts ?? {};
     this.header = options.header;
+  }
+}
+
+/** Runs a reader whose BAD_REQUEST means `failInfo` where it is used; every other refusal passes as it is. */
+export function faultAs<T>(failInfo: FailInfo, read: () => T, headerOf?: () => PkiHeader | undefined): T {
+  try {
+    return read();
+  } catch (thrown) {
+    if (!(thrown instanceof FemtoError) || thrown.code !== 'BAD_REQUEST') throw thrown;
+    throw new CmpFault(failInfo, thrown.message, { facts: thrown.facts, cause: thrown, header: headerOf?.() });
   }
 }

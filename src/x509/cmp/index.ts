@@ -8,6 +8,7 @@
  */
 export {
   buildPkiMessage,
+  directoryNameOf,
   type Protect,
   type ResponseBody,
   type ResponseHeader,
@@ -16,7 +17,8 @@ export {
 export { matchesCertHash } from './cert-hash.js';
 export { CmpFault } from './cmp-fault.js';
 export { FAIL_INFO, type FailInfo, PKI_STATUS, type PkiStatus } from './fail-info.js';
-export { INFO_TYPE } from './info-values.js';
+export { INFO_TYPE } from './info-type.js';
+export { type CrlStatusView, certReqTemplateValue, readCrlStatusList, rootCaKeyUpdateValue } from './info-values.js';
 export { CMP_BYTES_MAX, EXTRA_CERTS_MAX } from './limits.js';
 export { computeMac, type MacAlgorithm, readMacAlgorithm, verifyMac } from './mac-algorithm.js';
 export type {
