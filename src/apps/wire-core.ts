@@ -1,3 +1,4 @@
+import { tmpdir } from 'node:os';
 import { pgCertificateReader } from '../lifecycle/enrolment/certificate-reader.pg.js';
 import type { CertificateReader } from '../lifecycle/enrolment/index.js';
 import { type Lineages, makeLineages } from '../lifecycle/lineage/index.js';
@@ -5,12 +6,18 @@ import { lineageStore } from '../lifecycle/lineage/lineage-store.pg.js';
 import {
   type IssuerDirectory,
   type MachineOffice,
+  type ModelOffice,
   makeIssuerDirectory,
   makeMachineOffice,
+  makeModelOffice,
   makeRegistry,
   makeRegistryOffice,
+  makeVendorAnchors,
+  makeVendorOffice,
   type Registry,
   type RegistryOffice,
+  type VendorAnchors,
+  type VendorOffice,
 } from '../lifecycle/registry/index.js';
 import { issuerStore } from '../lifecycle/registry/issuer-store.pg.js';
 import { machineStore } from '../lifecycle/registry/machine-store.pg.js';
@@ -18,6 +25,7 @@ import { makerStore } from '../lifecycle/registry/maker-store.pg.js';
 import { modelStore } from '../lifecycle/registry/model-store.pg.js';
 import { placeStore } from '../lifecycle/registry/place-store.pg.js';
 import { unitStore } from '../lifecycle/registry/unit-store.pg.js';
+import { vendorAnchorStore } from '../lifecycle/registry/vendor-anchor-store.pg.js';
 import { makeRevocation, type Revocation } from '../lifecycle/revocation/index.js';
 import { revocationStore } from '../lifecycle/revocation/revocation-store.pg.js';
 import { statusRowStore } from '../lifecycle/status/status-row-store.pg.js';
@@ -25,6 +33,7 @@ import type { Clock, RandomBytes } from '../platform/clock.js';
 import type { Transactor } from '../platform/db/transaction.js';
 import type { Ledger } from '../platform/ledger/ledger.js';
 import { ledger } from '../platform/ledger/ledger.pg.js';
+import { makeOpensslJudge } from '../platform/openssl-verify.js';
 import { systemClock, systemRandom } from '../platform/system-clock.js';
 
 /** What nearly every process stands on, over one database: the registry, lineages, revocation, the ledger. */
@@ -37,6 +46,10 @@ export interface Core {
   readonly registry: Registry;
   readonly office: RegistryOffice;
   readonly machines: MachineOffice;
+  readonly models: ModelOffice;
+  /** Whose a vendor's certificate is. */
+  readonly vendors: VendorAnchors;
+  readonly vendorOffice: VendorOffice;
   readonly lineages: Lineages;
   readonly revocation: Revocation;
   readonly certificates: CertificateReader;
@@ -47,6 +60,24 @@ export function wireCore(transactor: Transactor, clock: Clock = systemClock, ran
   const registry = makeRegistry({ units: unitStore, places: placeStore, models: modelStore, ledger });
   const office = makeRegistryOffice({ transactor, makers: makerStore, places: placeStore, ledger, clock });
   const machines = makeMachineOffice({ transactor, machines: machineStore, makers: makerStore, ledger, clock });
+  const models = makeModelOffice({ transactor, makers: makerStore, models: modelStore, ledger, clock });
+  const judge = makeOpensslJudge({ directory: tmpdir() });
+  const vendors = makeVendorAnchors({
+    transactor,
+    units: unitStore,
+    models: modelStore,
+    anchors: vendorAnchorStore,
+    judge,
+  });
+  const vendorOffice = makeVendorOffice({
+    transactor,
+    makers: makerStore,
+    anchors: vendorAnchorStore,
+    issuers,
+    judge,
+    ledger,
+    clock,
+  });
   const lineages = makeLineages({ store: lineageStore, ledger });
   const revocation = makeRevocation({
     store: revocationStore,
@@ -67,6 +98,9 @@ export function wireCore(transactor: Transactor, clock: Clock = systemClock, ran
     registry,
     office,
     machines,
+    models,
+    vendors,
+    vendorOffice,
     lineages,
     revocation,
     certificates: pgCertificateReader,

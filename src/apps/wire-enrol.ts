@@ -50,7 +50,6 @@ export function wireEnrol(core: Core, wiring: EnrolWiring): EnrolRooms {
     ...shared,
     grants: pgGrantStore,
     guard: pgRequestGuard,
-    vendors: { unitOf: async () => null },
     onUnrecorded: async (certificate, issuer, address) => {
       const { serial, notAfter, spki } = certificate;
       wiring.alarm('a certificate that chains to us is in no record', { issuer: issuer.label, address });

@@ -34,6 +34,7 @@ export function checkManifestRows(rows: readonly JsonValue[], euiPrefixes: reado
     serialNumber: new Map<string, number>(),
     eui: new Map<string, number>(),
     hardware: new Map<string, number>(),
+    vendorKey: new Map<string, number>(),
   };
   rows.forEach((value, index) => {
     const row = index + 1;
@@ -43,16 +44,26 @@ export function checkManifestRows(rows: readonly JsonValue[], euiPrefixes: reado
       serialNumber: unit.serialNumber,
       eui: unit.eui,
       hardware: `${unit.productClass}/${unit.hardwareId}`,
+      // Two units with one key could stand in for each other, and a leak of one would be a leak of both.
+      ...(unit.vendorSpkiHash === null ? {} : { vendorKey: unit.vendorSpkiHash.toString('hex') }),
     };
-    for (const [what, identity] of Object.entries(identities) as ['serialNumber' | 'eui' | 'hardware', string][]) {
+    for (const [what, identity] of Object.entries(identities) as [keyof typeof MEMBER_OF, string][]) {
       const earlier = firstRow[what].get(identity);
       if (earlier === undefined) firstRow[what].set(identity, row);
-      else faults.add(row, `${what === 'hardware' ? 'hardwareId' : what} is that of row ${earlier}`);
+      else faults.add(row, `${MEMBER_OF[what]} is that of row ${earlier}`);
     }
     units.push(unit);
   });
   return { units, faults: faults.shown, faultCount: faults.count };
 }
+
+/** The member that a fault of uniqueness is told of. */
+const MEMBER_OF = {
+  serialNumber: 'serialNumber',
+  eui: 'eui',
+  hardware: 'hardwareId',
+  vendorKey: 'vendorSpkiSha256',
+} as const;
 
 const MEMBERS: ReadonlySet<string> = new Set(['serialNumber', 'eui', 'hardwareId', 'productClass', 'vendorSpkiSha256']);
 const SERIAL_NUMBER = /^[A-Z0-9-]{4,32}$/;

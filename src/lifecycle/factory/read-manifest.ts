@@ -3,6 +3,7 @@ import { compactVerify } from 'jose';
 import { FemtoError } from '../../platform/errors.js';
 import { type JsonValue, parseStrictJson } from '../../platform/strict-json.js';
 import { importPublicKey, readSpki } from '../../x509/spki.js';
+import { MODEL_NAME } from '../registry/index.js';
 import { checkManifestRows } from './check-manifest-rows.js';
 import { MANIFEST_BYTES_MAX, MANIFEST_ROWS_MAX, type Manifest } from './manifest.js';
 
@@ -94,7 +95,6 @@ type Envelope = Omit<Manifest, 'units'> & { readonly units: readonly JsonValue[]
 const MEMBERS = ['maker', 'batch', 'model', 'firmwareSha256', 'createdAt', 'nonce', 'units'] as const;
 const MAKER_NAME = /^.{1,64}$/u;
 const BATCH_NAME = /^[A-Za-z0-9][A-Za-z0-9._-]{0,47}$/;
-const MODEL = /^[A-Za-z0-9][A-Za-z0-9 ._-]{0,63}$/;
 const SHA256_HEX = /^[0-9a-f]{64}$/;
 const NONCE = /^[A-Za-z0-9_-]{16,64}$/;
 const INSTANT = /^[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.[0-9]{1,3})?Z$/;
@@ -111,7 +111,7 @@ function envelope(value: JsonValue): Envelope {
   return {
     maker: textOf(value['maker'], 'maker', MAKER_NAME),
     batch: textOf(value['batch'], 'batch', BATCH_NAME),
-    model: textOf(value['model'], 'model', MODEL),
+    model: textOf(value['model'], 'model', MODEL_NAME),
     firmwareSha256: textOf(value['firmwareSha256'], 'firmwareSha256', SHA256_HEX),
     nonce: textOf(value['nonce'], 'nonce', NONCE),
     createdAt,

@@ -80,14 +80,20 @@ export async function takenFaults(
   for (let start = 0; start < units.length; start += CHUNK_ROWS) {
     const chunk = units.slice(start, start + CHUNK_ROWS);
     const taken = await deps.units.taken(tx, chunk);
-    const [serialNumbers, euis, hardware] = [taken.serialNumbers, taken.euis, taken.hardware].map(
-      (set) => new Set(set),
-    );
+    const [serialNumbers, euis, hardware, vendorKeys] = [
+      taken.serialNumbers,
+      taken.euis,
+      taken.hardware,
+      taken.vendorKeys,
+    ].map((set) => new Set(set));
     chunk.forEach((unit, index) => {
       const row = start + index + 1;
       if (serialNumbers?.has(unit.serialNumber)) list.add(row, 'serialNumber is registered already');
       if (euis?.has(unit.eui)) list.add(row, 'eui is registered already');
       if (hardware?.has(`${unit.productClass}/${unit.hardwareId}`)) list.add(row, 'hardwareId is registered already');
+      const vendorKey = unit.vendorSpkiHash?.toString('hex');
+      if (vendorKey !== undefined && vendorKeys?.has(vendorKey))
+        list.add(row, 'vendorSpkiSha256 is registered already');
     });
   }
   return { faults: list.shown, faultCount: list.count };

@@ -5,6 +5,9 @@
  * line is found from an address by the operator's own table, never from what a caller says; a machine has a role only
  * by the exact issuing key plus its approved row; a maker's own CA speaks only for keys that its accepted manifests name.
  */
+
+export { INTERMEDIATES_MAX } from './check-vendor-anchor.js';
+export { VENDOR_CRL_BYTES_MAX } from './check-vendor-crl.js';
 export {
   type ModelChange,
   type ModelDeps,
@@ -12,6 +15,7 @@ export {
   makeModelOffice,
 } from './configure-model.js';
 export * from './issuer-directory.js';
+export { makeVendorAnchors, type VendorDeps } from './judge-vendor.js';
 export * from './load-hierarchy.js';
 export * from './machine.js';
 export { type MachineDeps, type MachineOffice, type MachineRequest, makeMachineOffice } from './machine-register.js';
@@ -29,3 +33,5 @@ export { makeRegistryOffice, type RegistryOffice } from './registry-office.js';
 export type { RegistryDeps } from './require-unit.js';
 export type * from './unit-store.js';
 export type * from './vendor-anchor.js';
+export type * from './vendor-anchor-store.js';
+export { makeVendorOffice, type VendorOffice, type VendorOfficeDeps } from './vendor-office.js';

@@ -1,4 +1,6 @@
+import { byteaArray } from '../../platform/db/bytea-array.js';
 import type { Transaction } from '../../platform/db/transaction.js';
+import { FemtoError } from '../../platform/errors.js';
 import type { Unit, UnitState } from '../model/index.js';
 import type { Profile, RowLock, StateHistoryRow } from './registry.js';
 import type { NewUnit, UnitKey, UnitStore } from './unit-store.js';
@@ -99,7 +101,7 @@ export const unitStore: UnitStore = {
   },
 
   taken: async (tx, rows) => {
-    const query = async (sql: string, values: readonly string[]) =>
+    const query = async (sql: string, values: readonly string[] | Buffer) =>
       (await tx.query<{ value: string }>(sql, [values])).rows.map(({ value }) => value);
     return {
       serialNumbers: await query(
@@ -114,6 +116,14 @@ export const unitStore: UnitStore = {
         `SELECT product_class || '/' || hardware_id AS value FROM unit
          WHERE product_class || '/' || hardware_id = ANY($1::text[])`,
         rows.map(hardwareKey),
+      ),
+      vendorKeys: await query(
+        `SELECT encode(k.hash, 'hex') AS value FROM unnest($1::bytea[]) AS k(hash)
+         WHERE EXISTS (SELECT 1 FROM key_seen WHERE spki_hash = k.hash)
+            OR EXISTS (SELECT 1 FROM unit WHERE vendor_spki_hash = k.hash)
+            OR EXISTS (SELECT 1 FROM machine WHERE spki_hash = k.hash)
+            OR EXISTS (SELECT 1 FROM issuer WHERE spki_hash = k.hash)`,
+        byteaArray(rows.flatMap(({ vendorSpkiHash }) => vendorSpkiHash ?? [])),
       ),
     };
   },
@@ -159,7 +169,31 @@ async function insertUnits(
       rows.map((row) => row.state),
     ],
   );
-  return inserted.map(({ id }) => id);
+  const ids = inserted.map(({ id }) => id);
+  await seeVendorKeys(tx, rows, ids, batch.at);
+  return ids;
+}
+
+/** In key order, as issuance claims its keys: two that cross wait for each other instead of deadlocking. */
+async function seeVendorKeys(
+  tx: Transaction,
+  rows: readonly NewUnit[],
+  ids: readonly number[],
+  at: Date,
+): Promise<void> {
+  const seen = rows.flatMap(({ vendorSpkiHash, fqdn }, index) =>
+    vendorSpkiHash === null ? [] : [{ vendorSpkiHash, fqdn, unitId: ids[index] ?? null }],
+  );
+  if (seen.length === 0) return;
+  const { rowCount } = await tx.query(
+    `INSERT INTO key_seen (spki_hash, unit_id, owner_kind, owner_name, attempt_id, first_seen_at)
+     SELECT hash, unit_id, 'vendor', fqdn, '00000000-0000-0000-0000-000000000000'::uuid, $4
+     FROM unnest($1::bytea[], $2::int[], $3::text[]) AS k(hash, unit_id, fqdn) ORDER BY hash
+     ON CONFLICT (spki_hash) DO NOTHING`,
+    [byteaArray(seen.map((row) => row.vendorSpkiHash)), seen.map((row) => row.unitId), seen.map((row) => row.fqdn), at],
+  );
+  if (rowCount === seen.length) return;
+  throw new FemtoError('KEY_IN_USE', 'A vendor key of this manifest has been seen in the meantime; submit it anew.');
 }
 
 function hardwareKey(row: NewUnit): string {

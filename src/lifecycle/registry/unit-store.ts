@@ -21,6 +21,8 @@ export interface TakenIdentities {
   readonly euis: readonly string[];
   /** `<product class>/<hardware id>` */
   readonly hardware: readonly string[];
+  /** Hex. Keys of other units' vendor certificates, and every key that was seen here before, whoever had it. */
+  readonly vendorKeys: readonly string[];
 }
 
 /** Rows of `unit`, `unit_history` and `profile`. Every call runs in the caller's transaction. */
@@ -40,7 +42,12 @@ export interface UnitStore {
   writeLine(tx: Transaction, unitId: number, lineId: number | null): Promise<void>;
   profile(tx: Transaction, name: string): Promise<Profile | null>;
   taken(tx: Transaction, rows: readonly NewUnit[]): Promise<TakenIdentities>;
-  /** One statement; ids in the order of the rows. */
+  /**
+   * Ids in the order of the rows. Vendor keys are seen from here on (KEY-1): nobody else can bring one as a key of its own,
+   * and the unit cannot certify it as its operational key (rules 3.1).
+   *
+   * @throws FemtoError KEY_IN_USE when one of them has been seen in the meantime
+   */
   insert(
     tx: Transaction,
     batch: { makerId: number; batchId: number; at: Date },

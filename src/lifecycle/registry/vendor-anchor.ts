@@ -45,6 +45,4 @@ export interface NewVendorAnchor {
   readonly certificateDer: Buffer;
   readonly intermediates: readonly Buffer[];
   readonly actor: Actor;
-  /** Who approved it, for the ledger. */
-  readonly approvedBy?: Actor;
 }
