@@ -9,6 +9,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { type Core, wireCore } from '../../src/apps/wire-core.js';
 import { type EnrolRooms, wireEnrol } from '../../src/apps/wire-enrol.js';
+import { wireEst } from '../../src/apps/wire-est.js';
 import { wireIssuance } from '../../src/apps/wire-issuance.js';
 import type { Issuance, IssuanceOptions } from '../../src/lifecycle/issuance/index.js';
 import type { CertificateRecord } from '../../src/lifecycle/model/index.js';
@@ -19,6 +20,8 @@ import type { Signer } from '../../src/platform/signer.js';
 import { systemClock } from '../../src/platform/system-clock.js';
 import { createTlsListener } from '../../src/protocol/device/tls-listener.js';
 import { watchHandshakes } from '../../src/protocol/device/tls-peer.js';
+import { EST_PATH } from '../../src/protocol/est/est-path.js';
+import { mountPaths } from '../../src/protocol/mount.js';
 import { certificatePem } from '../../src/x509/certificate.js';
 import { readSpki } from '../../src/x509/spki.js';
 import { freshDatabase, type TestDatabase } from './database.js';
@@ -112,13 +115,14 @@ export async function startDeviceWorld(options: { preissueAllowed?: boolean } = 
     });
     const preissueAllowed = options.preissueAllowed ?? false;
     const rooms = wireEnrol(replicaCore, { issuance, nonceKey, preissueAllowed, alarm });
-    let handle: ReturnType<EnrolRooms['deviceRouter']> | undefined;
+    let handle: ReturnType<typeof mountPaths> | undefined;
     const server = createTlsListener({ identity }, (request, response) => void handle?.(request, response));
-    handle = rooms.deviceRouter({
+    const rim = {
       peerOf: watchHandshakes(server, () => systemClock.now()),
       trustedProxies: [],
-      onInternal: (error, traceId) => alarm('internal', { error: String(error), traceId }),
-    });
+      onInternal: (error: unknown, traceId: string) => alarm('internal', { error: String(error), traceId }),
+    };
+    handle = mountPaths({ [EST_PATH]: wireEst(replicaCore, rooms, rim) }, rooms.deviceRouter(rim));
     await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
     const { port } = server.address() as { port: number };
     const replica = { port, rooms, issuance, server };
