@@ -2,6 +2,7 @@ import { FemtoError } from '../../platform/errors.js';
 import { type Certificate, readCertificate, verifyCertificateSignature } from '../../x509/certificate.js';
 import { nameAttributes } from '../../x509/distinguished-name.js';
 import { checkKeyPolicy } from '../../x509/key-policy.js';
+import { OID } from '../../x509/oids.js';
 import type { Issuer } from '../model/index.js';
 
 export const INTERMEDIATES_MAX = 10;
@@ -48,6 +49,15 @@ function checkCa(certificate: Certificate, what: string, issuers: readonly Issue
   if (!certificate.isCa) throw unfit(`the ${what} is no CA certificate`, 'give the certificate of the CA itself');
   if (!certificate.keyUsage.includes('keyCertSign')) {
     throw unfit(`the ${what} may not sign certificates (no keyCertSign)`, 'ask the maker for its CA certificate');
+  }
+  // OpenSSL's strict reading asks for both in every CA of a path; without them no unit would ever lead here.
+  const isMarked = certificate.extensions.some(({ id, critical }) => id === OID.basicConstraints && critical);
+  if (!isMarked || certificate.ski === undefined) {
+    const fault = isMarked ? 'has no subjectKeyIdentifier' : 'does not mark basicConstraints critical';
+    throw unfit(
+      `the ${what} ${fault}`,
+      'RFC 5280 section 4.2.1 asks for it; ask the maker for a CA certificate that has it',
+    );
   }
   if (certificate.notBefore > at) {
     throw new FemtoError('CERT_NOT_YET_VALID', `The ${what} begins at ${certificate.notBefore.toISOString()}.`);

@@ -115,9 +115,89 @@ describe('manifests', () => {
       manifestRow(11),
       { ...manifestRow(12), serialNumber: manifestRow(10).serialNumber },
       { ...manifestRow(13), eui: manifestRow(11).eui.toUpperCase() },
+      { ...manifestRow(14), vendorSpkiSha256: 'aa'.repeat(32) },
+      { ...manifestRow(15), vendorSpkiSha256: 'aa'.repeat(32) },
     ];
     const error = await refusal({ units });
-    expect(error.facts['errors']).toEqual(['row 3: serialNumber is that of row 1', 'row 4: eui is that of row 2']);
+    expect(error.facts['errors']).toEqual([
+      'row 3: serialNumber is that of row 1',
+      'row 4: eui is that of row 2',
+      'row 6: vendorSpkiSha256 is that of row 5',
+    ]);
+  });
+
+  describe('the key of a vendor certificate', () => {
+    const named = (n: number, key: { spki: { spkiHash: Buffer } }) => ({
+      ...manifestRow(n),
+      vendorSpkiSha256: key.spki.spkiHash.toString('hex'),
+    });
+    const enter = async (units: readonly object[]) => {
+      const { batchId } = await submit(await world.signManifest({ units }));
+      await world.factory.acceptManifest({ batchId: batchId ?? 0, actor });
+    };
+    const unitOf = async (n: number) => {
+      const unit = await world.registry.unitBySerialNumber(world.transactor.read, manifestRow(n).serialNumber);
+      if (unit === null) throw new Error('no such unit');
+      return unit;
+    };
+    const certify = async (n: number, { spki }: Pick<ReturnType<FactoryWorld['newKey']>, 'spki'>) => {
+      const { id, fqdn, revocationEpoch } = await unitOf(n);
+      return world.issuance.issue({
+        purpose: 'bootstrap',
+        unitId: id,
+        machineId: null,
+        commonName: fqdn,
+        sanDns: fqdn,
+        spki,
+        lifeSeconds: 86_400,
+        revocationEpoch,
+        successor: null,
+        actor,
+      });
+    };
+
+    test('belongs to one unit: another row that names it, or a key that was seen before, is a fault', async () => {
+      const key = world.newKey();
+      await enter([named(80, key), manifestRow(81)]);
+      const certified = world.newKey();
+      await certify(81, certified);
+      const station = await world.addStation('station-of-keys');
+      const error = await refusal({
+        units: [
+          named(82, key),
+          manifestRow(83),
+          named(84, certified),
+          { ...manifestRow(85), vendorSpkiSha256: station.spkiHash.toString('hex') },
+        ],
+      });
+      expect(error.facts['errors']).toEqual([
+        'row 1: vendorSpkiSha256 is registered already',
+        'row 3: vendorSpkiSha256 is registered already',
+        'row 4: vendorSpkiSha256 is registered already',
+      ]);
+      const unit = await world.registry.unitByVendorKey(world.transactor.read, key.spki.spkiHash);
+      expect(unit?.serialNumber).toBe(manifestRow(80).serialNumber);
+    });
+
+    test('is seen from acceptance on: neither another unit nor its own gets a certificate of ours for it', async () => {
+      const key = world.newKey();
+      await enter([named(90, key), manifestRow(91)]);
+      await expect(certify(91, key)).rejects.toMatchObject({ code: 'KEY_IN_USE' });
+      await expect(certify(90, key)).rejects.toMatchObject({ code: 'KEY_IN_USE' });
+      await expect(certify(90, world.newKey())).resolves.toBeDefined();
+    });
+
+    test('that was seen between submission and acceptance stops the whole batch', async () => {
+      const key = world.newKey();
+      await enter([manifestRow(95)]);
+      const { batchId } = await submit(await world.signManifest({ units: [named(96, key), manifestRow(97)] }));
+      await certify(95, key);
+      await expect(world.factory.acceptManifest({ batchId: batchId ?? 0, actor })).rejects.toMatchObject({
+        code: 'STATE_CONFLICT',
+        facts: { errors: ['row 1: vendorSpkiSha256 is registered already'] },
+      });
+      await expect(unitOf(97)).rejects.toThrow('no such unit');
+    });
   });
 
   test('rows that are registered already are named, whoever has them', async () => {
