@@ -17,7 +17,7 @@ import { runApp } from './app-main.js';
 import { openRaIdentity } from './ra-identity.js';
 import { openServerIdentity } from './server-identity.js';
 import { dnsNameOf } from './server-names.js';
-import { sharedKeyFile } from './shared-key-file.js';
+import { MAC_KEY_FILE, sharedKeyFile } from './shared-key-file.js';
 import { certificateDer, wireCore } from './wire-core.js';
 import { wireEnrol } from './wire-enrol.js';
 import { wireEst } from './wire-est.js';
@@ -68,10 +68,16 @@ await runApp('enrol-server', async (app) => {
     trustedProxies: config.trustedProxies,
     onInternal: (err: unknown, traceId: string) => log.error({ err, traceId }, 'request failed'),
   };
+  const factory = wireFactory(core, {
+    ...rim,
+    issuance,
+    macKey: sharedKeyFile(join(paths.secrets, MAC_KEY_FILE)),
+    refusals: rooms.refusals,
+  });
   const cmp: HttpHandler = answerNotFound;
   handle = mountPaths(
     {
-      '/v1/factory': wireFactory(core, { ...rim, issuance, refusals: rooms.refusals }).listener,
+      '/v1/factory': factory.listener,
       [EST_PATH]: wireEst(core, rooms, rim),
       [CMP_PATH]: cmp,
     },

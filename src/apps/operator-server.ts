@@ -5,17 +5,20 @@
 import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
+import { join } from 'node:path';
 import { operatorServer } from '../operator/api/server.js';
 import { openPrisma } from '../platform/db/client.prisma.js';
 import { listen } from '../platform/listen.js';
 import { runApp } from './app-main.js';
+import { MAC_KEY_FILE, sharedKeyFile } from './shared-key-file.js';
 import { wireCore } from './wire-core.js';
 import { wireOperator } from './wire-operator.js';
 
 await runApp('operator-server', async (app) => {
   const { transactor } = app.database();
   const prisma = openPrisma(app.config.databaseUrl ?? '');
-  const deps = wireOperator(wireCore(transactor), prisma);
+  const macKey = sharedKeyFile(join(app.paths.secrets, MAC_KEY_FILE));
+  const deps = wireOperator(wireCore(transactor), prisma, { macKey });
   const { host, port, certificateFile, keyFile } = app.config.listen.operator;
   const hosts: string[] = [];
   const express = operatorServer(deps, {

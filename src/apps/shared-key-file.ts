@@ -3,9 +3,11 @@ import { closeSync, fsyncSync, linkSync, openSync, readFileSync, rmSync, writeSy
 import { FemtoError } from '../platform/errors.js';
 
 const KEY_BYTES = 32;
+/** In the secrets folder: enrol-server verifies with what operator-server derived from it. */
+export const MAC_KEY_FILE = 'cmp-mac.key';
 
 /**
- * A secret that the replicas of one process share through a 0600 file, made by whoever comes first. `link` is atomic and
+ * A secret that the replicas of one process, or two processes, share through a 0600 file, made by whoever comes first. `link` is atomic and
  * fails where the name is taken, so two that start at once end with one key.
  *
  * @throws FemtoError INTERNAL when the file is not such a key

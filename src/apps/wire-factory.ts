@@ -1,6 +1,7 @@
 import { bootstrapReader, onceGuard } from '../lifecycle/factory/bootstrap-reader.pg.js';
 import { factoryCredentialStore } from '../lifecycle/factory/credential-store.pg.js';
 import { type FactoryOffice, makeFactoryOffice, makeFactoryRefusals } from '../lifecycle/factory/index.js';
+import { macSecretStore } from '../lifecycle/factory/mac-secret-store.pg.js';
 import type { Issuance } from '../lifecycle/issuance/index.js';
 import { issuerStore } from '../lifecycle/registry/issuer-store.pg.js';
 import { makerStore } from '../lifecycle/registry/maker-store.pg.js';
@@ -11,13 +12,15 @@ import type { Core } from './wire-core.js';
 
 export interface FactoryWiring extends Pick<FactoryRouterDeps, 'peerOf' | 'trustedProxies' | 'onInternal'> {
   readonly issuance: Issuance;
+  /** 32 bytes; see sharedKeyFile. */
+  readonly macKey: Buffer;
   readonly refusals: RefusalCounter;
 }
 
 /** The factory room, and its API for paths under `/v1/factory`, as enrol-server wires them. */
 export function wireFactory(
   core: Core,
-  { issuance, refusals, ...rim }: FactoryWiring,
+  { issuance, macKey, refusals, ...rim }: FactoryWiring,
 ): { factory: FactoryOffice; listener: ReturnType<typeof makeFactoryListener> } {
   const factory = makeFactoryOffice({
     ...core,
@@ -26,6 +29,8 @@ export function wireFactory(
     installation: issuerStore,
     credentials: factoryCredentialStore,
     guard: onceGuard,
+    macSecrets: macSecretStore,
+    macKey,
     bootstraps: bootstrapReader,
     issuance,
   });

@@ -3,6 +3,7 @@ import { createGrant } from '../lifecycle/enrolment/index.js';
 import { bootstrapReader, onceGuard } from '../lifecycle/factory/bootstrap-reader.pg.js';
 import { factoryCredentialStore } from '../lifecycle/factory/credential-store.pg.js';
 import { makeFactoryOffice } from '../lifecycle/factory/index.js';
+import { macSecretStore } from '../lifecycle/factory/mac-secret-store.pg.js';
 import { caseStore } from '../lifecycle/incident/case-store.pg.js';
 import { makeCaseDesk } from '../lifecycle/incident/index.js';
 import { issuerStore } from '../lifecycle/registry/issuer-store.pg.js';
@@ -19,8 +20,12 @@ import type { Prisma } from '../platform/db/client.prisma.js';
 import { FemtoError } from '../platform/errors.js';
 import type { Core } from './wire-core.js';
 
-/** The operator API records decisions; it has no way to the signer, so nothing here can issue. */
-export function wireOperator(core: Core, prisma: Prisma): OperatorDeps {
+/**
+ * The operator API records decisions; it has no way to the signer, so nothing here can issue.
+ *
+ * @param keys.macKey  32 bytes, as enrol-server has them; see sharedKeyFile
+ */
+export function wireOperator(core: Core, prisma: Prisma, { macKey }: { macKey: Buffer }): OperatorDeps {
   const { transactor, ledger, clock, random, registry, lineages } = core;
   return {
     ...core,
@@ -36,6 +41,8 @@ export function wireOperator(core: Core, prisma: Prisma): OperatorDeps {
       installation: issuerStore,
       credentials: factoryCredentialStore,
       guard: onceGuard,
+      macSecrets: macSecretStore,
+      macKey,
       bootstraps: bootstrapReader,
       issuance: { issue: () => Promise.reject(new FemtoError('DENIED', 'The operator API issues nothing.')) },
     }),

@@ -9,6 +9,7 @@ import { pgCertificateReader } from '../../src/lifecycle/enrolment/certificate-r
 import { bootstrapReader, onceGuard } from '../../src/lifecycle/factory/bootstrap-reader.pg.js';
 import { factoryCredentialStore } from '../../src/lifecycle/factory/credential-store.pg.js';
 import { type FactoryOffice, makeFactoryOffice } from '../../src/lifecycle/factory/index.js';
+import { macSecretStore } from '../../src/lifecycle/factory/mac-secret-store.pg.js';
 import { certificateReader } from '../../src/lifecycle/issuance/certificate-reader.pg.js';
 import { type Issuance, makeClockGuard, makeIssuance } from '../../src/lifecycle/issuance/index.js';
 import { issuanceStore } from '../../src/lifecycle/issuance/issuance-store.pg.js';
@@ -97,6 +98,9 @@ export async function startFactoryWorld(): Promise<FactoryWorld> {
     installation: issuerStore,
     credentials: factoryCredentialStore,
     guard: onceGuard,
+    macSecrets: macSecretStore,
+    macKey: randomBytes(32),
+    random: systemRandom,
     bootstraps: bootstrapReader,
     certificates: pgCertificateReader,
     issuance,

@@ -29,7 +29,7 @@ export interface OperatorWorld {
 export async function operatorWorld(): Promise<OperatorWorld> {
   const db = await freshDatabase();
   const prisma = openPrisma(db.url);
-  const deps = wireOperator(wireCore(transactorOf(db.pool)), prisma);
+  const deps = wireOperator(wireCore(transactorOf(db.pool)), prisma, { macKey: randomBytes(32) });
   const tokens = new Map<PersonRole, string>();
   const keys = new Map<PersonRole, KeyObject>();
   for (const role of ['operator', 'approver', 'auditor', 'maker-admin'] as const) {

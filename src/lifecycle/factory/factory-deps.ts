@@ -1,4 +1,4 @@
-import type { Clock } from '../../platform/clock.js';
+import type { Clock, RandomBytes } from '../../platform/clock.js';
 import type { Transaction, Transactor } from '../../platform/db/transaction.js';
 import type { Ledger } from '../../platform/ledger/ledger.js';
 import type { Issuance } from '../issuance/index.js';
@@ -13,6 +13,7 @@ import type {
 } from '../registry/index.js';
 import type { Revocation } from '../revocation/index.js';
 import type { FactoryCredentialStore } from './factory-credential.js';
+import type { MacSecretStore } from './mac-secret.js';
 
 export interface FactoryDeps {
   readonly transactor: Transactor;
@@ -26,6 +27,10 @@ export interface FactoryDeps {
   readonly installation: Pick<IssuerStore, 'readInstallation'>;
   readonly credentials: FactoryCredentialStore;
   readonly guard: OnceGuard;
+  readonly macSecrets: MacSecretStore;
+  /** 32 bytes from a file that enrol-server and operator-server share: MAC secrets are derived from it. */
+  readonly macKey: Buffer;
+  readonly random: RandomBytes;
   readonly bootstraps: BootstrapReader;
   readonly certificates: StatusReader;
   readonly issuance: Pick<Issuance, 'issue'>;

@@ -1,6 +1,8 @@
+import type { KeyRequest } from '../../x509/key-request.js';
 import type { Actor, CertificateRecord } from '../model/index.js';
 import type { Batch } from '../registry/index.js';
 import type { FactoryCredential, NewFactoryCredential } from './factory-credential.js';
+import type { NewMacSecret, UsableMacSecret } from './mac-secret.js';
 import type { ManifestReport } from './manifest.js';
 
 /** What the factory room offers to the REST rim and to operators. Bound by `makeFactoryOffice`. */
@@ -46,11 +48,33 @@ export interface FactoryOffice {
    * A unit's first identity (FAC-3). Repeating with the same key gives the identical certificate.
    *
    * @param request.address  canonical peer address
-   * @param request.csr      base64 DER or PEM; not read before the credential has been checked
+   * @param request.csr      base64 DER or PEM, not read before the credential has been checked; or read by another rim
    * @throws FemtoError CREDENTIAL_EXPIRED, CREDENTIAL_SCOPE, CREDENTIAL_FROZEN, QUOTA_EXCEEDED, NOT_ON_MANIFEST,
    *   STATE_CONFLICT, ID_MISMATCH, POP_FAIL, KEY_WEAK, KEY_BLOCKED, KEY_IN_USE, DEVICE_*, and those of issuance
    */
   enrol(request: FactoryEnrolRequest): Promise<FactoryEnrolment>;
+
+  /**
+   * Leave for one MANIFESTED unit to enrol by a shared secret, where its model allows that. Show it once, log it never.
+   *
+   * @param request.lifeHours  default 24, at most 168
+   * @throws FemtoError BAD_REQUEST, NOT_FOUND, STATE_CONFLICT (unit, batch or model), CREDENTIAL_FROZEN (maker), DEVICE_*
+   */
+  createMacSecret(request: { unitId: number; lifeHours?: number; actor: Actor }): Promise<NewMacSecret>;
+  /**
+   * For CMP, to verify and to make MACs: the secret behind a senderKID. Null when it is unknown, withdrawn, over, or was
+   * spent more than a day ago. To know it proves nothing about what may be had with it.
+   */
+  macSecret(reference: string): Promise<UsableMacSecret | null>;
+  /**
+   * A unit's first identity by its secret; repeating with the same key gives the identical certificate. The MAC has been
+   * verified by the caller.
+   *
+   * @throws FemtoError GRANT_BAD (the secret proves nothing any more), STATE_CONFLICT (unit, batch or model),
+   *   CREDENTIAL_FROZEN (maker), NOT_ON_MANIFEST, POP_FAIL, ID_MISMATCH, KEY_*, DEVICE_*, and those of issuance
+   */
+  enrolBySecret(request: { reference: string; csr: KeyRequest; address: string }): Promise<FactoryEnrolment>;
+
   /** As {@link closeBatch}, by a station or token whose credential covers the batch. Another maker's is NOT_FOUND. */
   closeOwnBatch(request: { caller: FactoryCaller; batchId: number; address: string }): Promise<BatchCloseReport>;
   /** Checks that the caller's credential covers the batch, here and now. Counts what comes from elsewhere. */
@@ -69,7 +93,7 @@ export interface FactoryEnrolRequest {
   readonly caller: FactoryCaller;
   readonly address: string;
   readonly serialNumber: string;
-  readonly csr: string;
+  readonly csr: string | KeyRequest;
 }
 
 export interface FactoryEnrolment {

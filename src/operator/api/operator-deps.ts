@@ -2,7 +2,7 @@ import type { Enrolment } from '../../lifecycle/enrolment/index.js';
 import type { FactoryOffice } from '../../lifecycle/factory/index.js';
 import type { CaseDesk } from '../../lifecycle/incident/index.js';
 import type { Lineages } from '../../lifecycle/lineage/index.js';
-import type { MachineOffice, Registry, RegistryOffice } from '../../lifecycle/registry/index.js';
+import type { MachineOffice, ModelOffice, Registry, RegistryOffice, VendorOffice } from '../../lifecycle/registry/index.js';
 import type { Renewal } from '../../lifecycle/renewal/index.js';
 import type { Revocation } from '../../lifecycle/revocation/index.js';
 import type { Clock, RandomBytes } from '../../platform/clock.js';
@@ -23,10 +23,15 @@ export interface OperatorDeps {
   readonly views: OperatorViews;
   readonly registry: Registry;
   readonly office: RegistryOffice;
+  readonly models: ModelOffice;
+  readonly vendorOffice: VendorOffice;
   readonly lineages: Lineages;
   readonly installation: InstallationSwitches;
   readonly machines: MachineOffice;
-  readonly factory: Omit<FactoryOffice, 'enrol' | 'stationCaller' | 'tokenCaller' | 'checkCredential'>;
+  readonly factory: Omit<
+    FactoryOffice,
+    'enrol' | 'stationCaller' | 'tokenCaller' | 'checkCredential' | 'macSecret' | 'enrolBySecret'
+  >;
   readonly enrolment: Pick<Enrolment, 'createGrant'>;
   readonly renewal: Pick<Renewal, 'moveWindow'>;
   readonly revocation: Revocation;

@@ -99,6 +99,23 @@ export function addUnitCommands(program: Command): void {
     'unit profile SHB-24-00817 operational-24h',
     'unit profile SHB-24-00817 operational-30d --dry-run',
   );
+  withExamples(
+    unit
+      .command('mac-secret <serial>')
+      .description(
+        'lets a unit at the factory enrol by a shared secret over CMP, once; reference and secret are shown once',
+      )
+      .option('--hours <n>', 'life in hours', '24')
+      .action((serial: string, options: { hours: string }, command: Command) =>
+        callAndPrint(command, {
+          method: 'POST',
+          path: `${path(serial)}/mac-secret`,
+          body: { lifeHours: Number(options.hours) },
+        }),
+      ),
+    'unit mac-secret SHB-24-00817',
+    'unit mac-secret SHB-24-00817 --hours 2 -o json',
+  );
   addGrants(program);
   addCertificates(program);
 }

@@ -7,7 +7,7 @@ import { DECIDERS, OPERATORS, READERS, type Route, route } from '../route.js';
 import * as shape from '../shapes.js';
 
 /** Manifests and factory credentials, from the operator's side. */
-export function factoryRoutes({ factory, views }: OperatorDeps): Route[] {
+export function factoryRoutes({ factory, views, registry, db }: OperatorDeps): Route[] {
   return [
     route({
       method: 'GET',
@@ -50,6 +50,23 @@ export function factoryRoutes({ factory, views }: OperatorDeps): Route[] {
       handler: async ({ params, body, actor }) => {
         await factory.allowRework({ serialNumber: params['serialNumber'] ?? '', actor, reason: body.reason });
         return { serialNumber: params['serialNumber'], reworkAllowed: true };
+      },
+    }),
+    route({
+      method: 'POST',
+      path: '/units/:serialNumber/mac-secret',
+      summary: 'A secret with which a unit at the factory asks for its bootstrap certificate over CMP (shown once)',
+      roles: OPERATORS,
+      body: z.strictObject({
+        lifeHours: z.int().min(1).max(168).default(24).describe('an earlier secret of the unit ends now'),
+      }),
+      handler: async ({ params, body, actor }) => {
+        const unit = await registry.unitBySerialNumber(db.read, params['serialNumber'] ?? '');
+        if (unit === null) {
+          throw new FemtoError('NOT_FOUND', `No unit ${params['serialNumber']}; list them with femtopki unit list.`);
+        }
+        const made = await factory.createMacSecret({ unitId: unit.id, lifeHours: body.lifeHours, actor });
+        return { ...made, unit: unit.serialNumber };
       },
     }),
     route({
