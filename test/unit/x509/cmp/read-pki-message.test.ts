@@ -1,0 +1,296 @@
+import { generateKeyPairSync } from 'node:crypto';
+import { describe, expect, test } from '@jest/globals';
+import { readCertificate } from '../../../../src/x509/certificate.js';
+import {
+  CMP_BYTES_MAX,
+  CmpFault,
+  EXTRA_CERTS_MAX,
+  INFO_TYPE,
+  type PkiMessage,
+  protectionOf,
+  readPkiMessage,
+  verifySignatureProtection,
+} from '../../../../src/x509/cmp/index.js';
+import { explicitTag, integer, nullValue, octetString, oid, sequence, utf8String } from '../../../../src/x509/der.js';
+import { certificateName } from '../../../../src/x509/distinguished-name.js';
+import { dnsName } from '../../../../src/x509/general-name.js';
+import { readSpki } from '../../../../src/x509/spki.js';
+import {
+  certProfile,
+  cmpRequest,
+  IMPLICIT_CONFIRM,
+  NULL_DN,
+  type RequestParts,
+  requestBody,
+  spkiOf,
+} from '../../../support/cmp-request.js';
+import { recordedMessages } from './recorded-messages.js';
+
+const { privateKey: key } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
+const NAME = certificateName({ organization: 'Hanbit Mobile', commonName: 'Demo' });
+const GENM = requestBody.genm({ oid: INFO_TYPE.caCerts });
+
+const message = (parts: Partial<RequestParts> = {}): Buffer =>
+  cmpRequest({ body: GENM, protect: { kind: 'signature', key }, ...parts });
+const read = (parts: Partial<RequestParts> = {}): PkiMessage => readPkiMessage(message(parts));
+
+function faultOf(der: Buffer): CmpFault {
+  try {
+    readPkiMessage(der);
+  } catch (thrown) {
+    if (thrown instanceof CmpFault) return thrown;
+    throw thrown;
+  }
+  throw new Error('the message was read');
+}
+
+describe('reading a PKIMessage, RFC 9810 section 5.1', () => {
+  const { messages, protector, issued } = recordedMessages();
+  const recorded = (name: string): PkiMessage => readPkiMessage(messages.get(name) ?? Buffer.alloc(0));
+
+  test.each([
+    ['ir.request1', 'ir'],
+    ['ir.request2', 'certConf'],
+    ['ir.response1', 'ip'],
+    ['ir.response2', 'pkiConf'],
+    ['cr.request1', 'cr'],
+    ['cr.response1', 'cp'],
+    ['cr-polled.request2', 'pollReq'],
+    ['cr-polled.response2', 'pollRep'],
+    ['kur.request1', 'kur'],
+    ['kur.response1', 'kup'],
+    ['p10cr.request1', 'p10cr'],
+    ['rr.request1', 'rr'],
+    ['rr.response1', 'rp'],
+    ['genm.request1', 'genm'],
+    ['genm.response1', 'genp'],
+  ])('openssl %s is a %s, signed by the certificate it brings', (name, kind) => {
+    const found = recorded(name);
+    expect(found.body.kind).toBe(kind);
+    expect(protectionOf(found)).toEqual({ kind: 'signature', algorithm: 'ecdsa-with-SHA256' });
+    const signer = readCertificate(protector);
+    expect(verifySignatureProtection(found, signer.spki)).toBe(true);
+    expect(verifySignatureProtection(found, readSpki(spkiOf(key)))).toBe(false);
+    expect(found.senderKid).toEqual(signer.ski);
+    expect(found.sender).toEqual({ kind: 'directoryName', nameDer: signer.subjectDer, isNull: false });
+  });
+
+  test('an ip says what was issued, a polled cp that it takes a while, an rp which certificate', () => {
+    const { body } = recorded('ir.response1');
+    if (body.kind !== 'ip') throw new Error(body.kind);
+    expect(body.responses).toHaveLength(1);
+    expect(body.responses[0]?.certificateDer?.equals(issued)).toBe(true);
+    expect(body.responses[0]?.status).toEqual({ status: 'accepted', text: [], failInfo: [] });
+    expect(body.caPubs).toHaveLength(1);
+    expect(recorded('cr-polled.response1').body).toMatchObject({
+      responses: [{ certReqId: 0, status: { status: 'waiting' } }],
+    });
+    expect(recorded('cr-polled.response2').body).toEqual({
+      kind: 'pollRep',
+      polls: [{ certReqId: 0, checkAfterSeconds: 1 }],
+    });
+    const { serial, issuerDer } = readCertificate(issued);
+    expect(recorded('rr.request1').body).toEqual({
+      kind: 'rr',
+      details: [{ certId: { issuerDer, serial }, reasonCode: 4 }],
+    });
+    expect(recorded('rr.response1').body).toMatchObject({
+      statuses: [{ status: 'accepted' }],
+      revCerts: [{ issuerDer, serial }],
+    });
+    expect(recorded('ir-ra.response1').body).toMatchObject({
+      responses: [{ status: { status: 'rejection', failInfo: ['badPOP'] } }],
+    });
+    expect(recorded('ir.request2').body).toMatchObject({
+      statuses: [{ certReqId: 0, statusInfo: { status: 'accepted' } }],
+    });
+  });
+
+  test('implicit confirmation is asked where it is asked', () => {
+    expect(recorded('ir-implicit.request1').asksImplicitConfirm).toBe(true);
+    expect(recorded('ir.request1').asksImplicitConfirm).toBe(false);
+    expect(recorded('ir.request1').certProfile).toBeUndefined();
+    expect(read({ header: { generalInfo: [IMPLICIT_CONFIRM, certProfile('femto')] } })).toMatchObject({
+      asksImplicitConfirm: true,
+      certProfile: 'femto',
+    });
+  });
+
+  test('header fields are what was sent, and the signed bytes are the received ones', () => {
+    const transactionId = Buffer.alloc(16, 7);
+    const found = read({
+      header: {
+        pvno: 3,
+        sender: explicitTag(4, NAME),
+        recipient: dnsName('ca.example'),
+        messageTime: new Date('2026-03-01T10:00:00Z'),
+        transactionId,
+        recipNonce: Buffer.alloc(16, 9),
+        freeText: ['hello', 'there'],
+      },
+    });
+    expect(found).toMatchObject({
+      pvno: 3,
+      sender: { kind: 'directoryName', nameDer: NAME, isNull: false },
+      messageTime: new Date('2026-03-01T10:00:00Z'),
+      transactionId,
+      recipNonce: Buffer.alloc(16, 9),
+    });
+    expect(found.protectedDer).toEqual(sequence(found.headerDer, found.bodyDer));
+    expect(verifySignatureProtection(found, readSpki(spkiOf(key)))).toBe(true);
+  });
+
+  test('NULL-DN is a4 02 30 00; other kinds of sender are let through unread', () => {
+    expect(NULL_DN.toString('hex')).toBe('a4023000');
+    expect(read().sender).toEqual({ kind: 'directoryName', nameDer: Buffer.from('3000', 'hex'), isNull: true });
+    expect(read({ header: { sender: dnsName('unit.example') } }).sender).toEqual({ kind: 'other' });
+  });
+
+  test('a missing transactionID and a strange pvno are no faults of form', () => {
+    expect(read({ header: { transactionId: null } }).transactionId).toBeUndefined();
+    expect(read({ header: { pvno: 77 } }).pvno).toBe(77);
+  });
+
+  test.each([5, 6, 9, 10, 13, 14, 15, 16, 17, 18, 20, 27, 30])('body %i is known by its number only', (tag) => {
+    expect(read({ body: requestBody.other(tag, sequence(integer(1))) }).body).toEqual({ kind: 'other', tag });
+  });
+
+  test('protection is none, or whole', () => {
+    expect(protectionOf(read({ protect: { kind: 'none' } }))).toEqual({ kind: 'none' });
+    const headless = read({ header: { protectionAlg: null } });
+    const bodiless = read({
+      protect: { kind: 'none' },
+      header: { protectionAlg: sequence(oid('1.2.840.10045.4.3.2')) },
+    });
+    for (const half of [headless, bodiless]) {
+      expect(() => protectionOf(half)).toThrow(expect.objectContaining({ failInfo: 'badMessageCheck' }));
+      expect(verifySignatureProtection(half, readSpki(spkiOf(key)))).toBe(false);
+    }
+    const ed25519 = read({ header: { protectionAlg: sequence(oid('1.3.101.112')) } });
+    expect(() => protectionOf(ed25519)).toThrow(expect.objectContaining({ failInfo: 'badAlg' }));
+    const sha1 = read({ header: { protectionAlg: sequence(oid('1.2.840.10045.4.1')) } });
+    expect(() => protectionOf(sha1)).toThrow(expect.objectContaining({ failInfo: 'badAlg' }));
+  });
+
+  test('one bent bit of protection, header or body, and nothing verifies', () => {
+    const spki = readSpki(spkiOf(key));
+    const bent = read({
+      bendProtection: (bits) => Buffer.from(bits.map((octet, at) => (at === 9 ? octet ^ 1 : octet))),
+    });
+    expect(verifySignatureProtection(bent, spki)).toBe(false);
+    const der = message({ header: { senderNonce: Buffer.alloc(16, 1) } });
+    const at = der.indexOf(Buffer.alloc(16, 1));
+    der[at] = 2;
+    expect(verifySignatureProtection(readPkiMessage(der), spki)).toBe(false);
+  });
+
+  test('an RSA vendor key may protect', () => {
+    const { privateKey: rsa } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+    const found = read({ protect: { kind: 'signature', key: rsa, algorithm: 'sha256WithRSAEncryption' } });
+    expect(protectionOf(found)).toEqual({ kind: 'signature', algorithm: 'sha256WithRSAEncryption' });
+    expect(verifySignatureProtection(found, readSpki(spkiOf(rsa), { allowRsa: true }))).toBe(true);
+    expect(verifySignatureProtection(found, readSpki(spkiOf(key)))).toBe(false);
+  });
+});
+
+describe('limits of a PKIMessage', () => {
+  const filler = (bytes: number): Buffer => sequence(octetString(Buffer.alloc(bytes)));
+
+  test('64 KiB is read, one byte more is not, and the answer still knows the transaction', () => {
+    const transactionId = Buffer.alloc(16, 5);
+    const protect = { kind: 'none' } as const;
+    const sized = (bytes: number): Buffer =>
+      message({ protect, header: { transactionId, senderNonce: Buffer.alloc(16) }, extraCerts: [filler(bytes)] });
+    const rest = CMP_BYTES_MAX - sized(60_000).length;
+    const largest = sized(60_000 + rest);
+    expect(largest).toHaveLength(CMP_BYTES_MAX);
+    expect(readPkiMessage(largest).extraCerts).toHaveLength(1);
+    const fault = faultOf(sized(60_001 + rest));
+    expect(fault.failInfo).toBe('badDataFormat');
+    expect(fault.text).toContain('larger than 65536 bytes');
+    expect(fault.header?.transactionId).toEqual(transactionId);
+  });
+
+  test('a message cut off behind its header still names its transaction; cut off within, it does not', () => {
+    const transactionId = Buffer.alloc(16, 6);
+    const der = message({ header: { transactionId } });
+    const { headerDer } = readPkiMessage(der);
+    const headerEnd = der.indexOf(headerDer) + headerDer.length;
+    expect(faultOf(der.subarray(0, headerEnd + 3)).header?.transactionId).toEqual(transactionId);
+    expect(faultOf(der.subarray(0, headerEnd - 3)).header).toBeUndefined();
+    expect(faultOf(Buffer.alloc(0)).header).toBeUndefined();
+    expect(faultOf(Buffer.from('hello')).header).toBeUndefined();
+  });
+
+  test('every shorter and longer form of one message is refused, none of them crashes', () => {
+    const der = message({ extraCerts: [recordedMessages().protector] });
+    for (let bytes = 0; bytes < der.length; bytes += 1) {
+      expect(faultOf(der.subarray(0, bytes)).failInfo).toBe('badDataFormat');
+    }
+    expect(faultOf(Buffer.concat([der, Buffer.from([0x30, 0])])).failInfo).toBe('badDataFormat');
+  });
+
+  test('32 levels are read, more are not', () => {
+    let nest = integer(0);
+    for (let level = 0; level < 28; level += 1) nest = sequence(nest);
+    const body = (inner: Buffer): Buffer => requestBody.genm({ oid: INFO_TYPE.caCerts, valueDer: inner });
+    expect(read({ body: body(nest) }).body.kind).toBe('genm');
+    expect(faultOf(message({ body: body(sequence(nest)) })).text).toContain('nests deeper than 32');
+  });
+
+  test('5,000 elements are the end', () => {
+    const many = sequence(...Array.from({ length: 5_000 }, () => nullValue()));
+    expect(faultOf(message({ extraCerts: [many] })).text).toContain('more than 5000 elements');
+  });
+
+  test('20 extraCerts are read, 21 are not, none at all may not be spelt out', () => {
+    const certificates = Array.from({ length: EXTRA_CERTS_MAX }, () => filler(9));
+    expect(read({ extraCerts: certificates }).extraCerts).toHaveLength(EXTRA_CERTS_MAX);
+    expect(faultOf(message({ extraCerts: [...certificates, filler(9)] })).text).toContain('more than 20 certificates');
+    const bare = message({ protect: { kind: 'none' } });
+    const { headerDer, bodyDer } = readPkiMessage(bare);
+    expect(faultOf(sequence(headerDer, bodyDer, explicitTag(1, sequence()))).failInfo).toBe('badDataFormat');
+  });
+
+  test.each([
+    [
+      '17 generalInfo entries',
+      { generalInfo: Array.from({ length: 17 }, (_, arc) => sequence(oid(`1.3.6.1.5.5.7.4.${100 + arc}`))) },
+    ],
+    ['17 lines of freeText', { freeText: Array.from({ length: 17 }, () => 'x') }],
+    ['a freeText longer than 1,024 characters', { freeText: ['x'.repeat(1_025)] }],
+    ['a transactionID of 129 octets', { transactionId: Buffer.alloc(129) }],
+    ['a nonce of 129 octets', { senderNonce: Buffer.alloc(129) }],
+    ['two implicitConfirm', { generalInfo: [IMPLICIT_CONFIRM, IMPLICIT_CONFIRM] }],
+    [
+      'two profile names in one entry',
+      { generalInfo: [sequence(oid(INFO_TYPE.certProfile), sequence(utf8String('a'), utf8String('b')))] },
+    ],
+    ['a profile name of 65 characters', { generalInfo: [certProfile('p'.repeat(65))] }],
+    ['a sender that is no GeneralName', { sender: sequence() }],
+    ['a sender whose name is no Name', { sender: explicitTag(4, integer(1)) }],
+  ])('%s is badDataFormat', (_, header) => {
+    expect(faultOf(message({ header })).failInfo).toBe('badDataFormat');
+  });
+
+  test.each([
+    ['17 certificate requests', requestBody.ir(...Array.from({ length: 17 }, () => sequence()))],
+    ['17 polls', requestBody.pollReq(...Array.from({ length: 17 }, () => 0))],
+    ['a certReqId beyond 32 bits', requestBody.pollReq(2 ** 40)],
+    ['a body that is no body', sequence(integer(1))],
+    ['a status nobody defined', requestBody.certConf({ status: 7 })],
+    ['an ip that is none', requestBody.other(1, octetString(Buffer.alloc(3)))],
+    ['a pkiConf that is none', requestBody.other(19, octetString(Buffer.alloc(3)))],
+    ['a body with two things inside', requestBody.other(21, Buffer.concat([sequence(), sequence()]))],
+  ])('%s is badDataFormat', (_, body) => {
+    expect(faultOf(message({ body })).failInfo).toBe('badDataFormat');
+  });
+
+  test('an rr without issuer or serialNumber names no certificate, which the listener answers', () => {
+    expect(read({ body: requestBody.rr({}) }).body).toEqual({ kind: 'rr', details: [{}] });
+    expect(read({ body: requestBody.rr({ serial: Buffer.from([9]), reasonCode: 8 }) }).body).toEqual({
+      kind: 'rr',
+      details: [{ reasonCode: 8 }],
+    });
+  });
+});
