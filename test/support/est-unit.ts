@@ -77,6 +77,9 @@ export function estUnit(dir: string, port: number) {
       const op: CurlCredential | null = pemFile === null ? null : { keyFile, pemFile };
       return { ...answer, keyFile, op };
     },
+    /** What one of strongSwan's other commands writes. */
+    pkiBytes: async (args: readonly string[]): Promise<Buffer> =>
+      (await run('pki', args, { encoding: 'buffer' })).stdout,
     /** strongSwan's EST clients; `to` is another port, for a proxy in between. */
     pki: (command: '--est' | '--estca', args: readonly string[], to = port): Promise<CommandResult> =>
       runClient('pki', [command, '--url', `https://localhost:${to}`, '--cacert', tlsRoot, ...args]),

@@ -19,7 +19,7 @@ export function readEstPath(path: string): EstPath | null {
   const segments = path.slice(EST_PATH.length + 1).split('/');
   if (segments.length > 1 && segments.at(-1) === '') segments.pop();
   const [first = '', second, ...rest] = segments;
-  if (first === '' || rest.length > 0) return null;
+  if (first === '' || second === '' || rest.length > 0) return null;
   if (second === undefined) return { label: null, operation: first };
   return HOST_LABEL.test(first) ? { label: first, operation: second } : null;
 }
