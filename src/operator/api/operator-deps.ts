@@ -2,7 +2,13 @@ import type { Enrolment } from '../../lifecycle/enrolment/index.js';
 import type { FactoryOffice } from '../../lifecycle/factory/index.js';
 import type { CaseDesk } from '../../lifecycle/incident/index.js';
 import type { Lineages } from '../../lifecycle/lineage/index.js';
-import type { MachineOffice, ModelOffice, Registry, RegistryOffice, VendorOffice } from '../../lifecycle/registry/index.js';
+import type {
+  MachineOffice,
+  ModelOffice,
+  Registry,
+  RegistryOffice,
+  VendorOffice,
+} from '../../lifecycle/registry/index.js';
 import type { Renewal } from '../../lifecycle/renewal/index.js';
 import type { Revocation } from '../../lifecycle/revocation/index.js';
 import type { Clock, RandomBytes } from '../../platform/clock.js';

@@ -13,6 +13,8 @@ export interface Route {
   /** Who may call; everybody else gets DENIED. */
   readonly roles: readonly PersonRole[];
   readonly body?: z.ZodType;
+  /** Default 64 KiB. */
+  readonly bodyBytesMax?: number;
   readonly query?: z.ZodType;
   readonly handler: (call: Call) => Promise<unknown>;
 }
@@ -33,6 +35,7 @@ export function route<Body extends z.ZodType, Query extends z.ZodType>(definitio
   summary: string;
   roles: readonly PersonRole[];
   body?: Body;
+  bodyBytesMax?: number;
   query?: Query;
   handler: (call: Omit<Call, 'body' | 'query'> & { body: z.infer<Body>; query: z.infer<Query> }) => Promise<unknown>;
 }): Route {

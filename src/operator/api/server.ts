@@ -15,6 +15,7 @@ import { registryRoutes } from './routes/registry-routes.js';
 import { serviceRoutes } from './routes/service-routes.js';
 import { trustRoutes } from './routes/trust-routes.js';
 import { unitRoutes } from './routes/unit-routes.js';
+import { vendorRoutes } from './routes/vendor-routes.js';
 
 export interface OperatorServerOptions {
   /** Host headers that are answered; anything else is a page in a browser that was sent here (DNS rebinding). */
@@ -27,6 +28,7 @@ export function operatorRoutes(deps: OperatorDeps): Route[] {
     ...serviceRoutes(deps),
     ...registryRoutes(deps),
     ...factoryRoutes(deps),
+    ...vendorRoutes(deps),
     ...unitRoutes(deps),
     ...trustRoutes(deps),
   ];
@@ -75,7 +77,7 @@ function mount(app: Express, deps: OperatorDeps, route: Route): void {
       person,
       actor: `person:${person.name}`,
       params: request.params as Record<string, string>,
-      body: route.body ? await readJsonBody(request, route.body) : undefined,
+      body: route.body ? await readJsonBody(request, route.body, bodyLimits(route)) : undefined,
       query: route.query ? checkShape(request.query, route.query) : {},
     });
   };
@@ -85,6 +87,10 @@ function mount(app: Express, deps: OperatorDeps, route: Route): void {
   };
   if (route.method === 'GET') app.get(path, answer);
   else app.post(path, answer);
+}
+
+function bodyLimits({ bodyBytesMax }: Route): { bytesMax: number } | undefined {
+  return bodyBytesMax === undefined ? undefined : { bytesMax: bodyBytesMax };
 }
 
 const BEARER = /^Bearer ([A-Za-z0-9_-]{40,64})$/;

@@ -5,6 +5,7 @@ import { addOfflineCommands, type OfflineTools } from './offline-commands.js';
 import { addRegistryCommands } from './registry-commands.js';
 import { addServiceCommands } from './service-commands.js';
 import { addUnitCommands } from './unit-commands.js';
+import { addVendorCommands } from './vendor-commands.js';
 
 /** The CLI: noun, verb. Data on standard output, everything else on standard error. */
 export function femtopkiProgram(tools: OfflineTools, version: string): Command {
@@ -24,6 +25,7 @@ export function femtopkiProgram(tools: OfflineTools, version: string): Command {
     .exitOverride();
   addServiceCommands(program);
   addRegistryCommands(program);
+  addVendorCommands(program);
   addUnitCommands(program);
   addOfflineCommands(program, tools);
   return overrideExit(program);
