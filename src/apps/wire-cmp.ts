@@ -1,0 +1,70 @@
+import { setTimeout as sleep } from 'node:timers/promises';
+import type { FactoryOffice } from '../lifecycle/factory/index.js';
+import { crlStore } from '../lifecycle/status/crl-store.pg.js';
+import type { CmpDeps, CmpRa, SecretDesk } from '../protocol/cmp/cmp-deps.js';
+import { makeCmpRouter } from '../protocol/cmp/cmp-router.js';
+import { makeTransactionPruner } from '../protocol/cmp/prune-transactions.js';
+import { pgTransactionStore } from '../protocol/cmp/transaction-store.pg.js';
+import type { HttpHandler } from '../protocol/mount.js';
+import { keyBlocker } from './key-blocker.js';
+import { type Core, certificateDer } from './wire-core.js';
+import type { EnrolRooms } from './wire-enrol.js';
+
+export interface CmpWiring extends Pick<CmpDeps, 'trustedProxies' | 'onInternal'> {
+  readonly ra: CmpRa;
+  /** Shared secrets, for models that may have them. */
+  readonly factory: Pick<FactoryOffice, keyof SecretDesk>;
+}
+
+const PRUNE_EVERY_MS = 300_000;
+
+/** CMP over the rooms that serve the device API; one handler for the TLS listener and the plain one. */
+export function wireCmp(
+  core: Core,
+  rooms: Pick<EnrolRooms, 'enrolment' | 'renewal' | 'recordRefusal'>,
+  wiring: CmpWiring,
+): { readonly handler: HttpHandler; close(): void } {
+  const { transactor, clock, random, registry, issuers, revocation } = core;
+  const store = pgTransactionStore;
+  const handler = makeCmpRouter({
+    ...wiring,
+    ...rooms,
+    revocation,
+    registry,
+    issuers,
+    store,
+    transactor,
+    clock,
+    random,
+    certificateOf: certificateDer(core),
+    chainOf: chains(core),
+    crlOf: (issuerId) => crlStore.newest(transactor.read, issuerId),
+    blockExposedKeys: keyBlocker(core),
+    pause: (milliseconds) => sleep(milliseconds),
+  });
+  const prune = makeTransactionPruner({ store, transactor, clock });
+  const timer = setInterval(
+    () => void prune().catch((error: unknown) => wiring.onInternal(error, 'prune')),
+    PRUNE_EVERY_MS,
+  );
+  timer.unref();
+  return { handler, close: () => clearInterval(timer) };
+}
+
+/** Issuing CA first, then its root. Remembered: what an issuer's row says of its certificate never changes. */
+function chains({ issuers }: Core): (issuerId: number) => Promise<readonly Buffer[]> {
+  const known = new Map<number, readonly Buffer[]>();
+  return async (issuerId) => {
+    const remembered = known.get(issuerId);
+    if (remembered !== undefined) return remembered;
+    const issuer = await issuers.byId(issuerId);
+    if (issuer === null) return [];
+    const parent = await issuers.bySpkiOrSignature({ der: issuer.certificateDer });
+    const chain =
+      parent === null || parent.id === issuer.id
+        ? [issuer.certificateDer]
+        : [issuer.certificateDer, parent.certificateDer];
+    known.set(issuerId, chain);
+    return chain;
+  };
+}
