@@ -20,7 +20,7 @@ export type MacAlgorithm =
   | (MacParameters & { readonly kind: 'pbmac1'; readonly prf: MacHash; readonly keyOctets: number });
 
 const SALT_OCTETS = { min: 8, max: 128 } as const;
-/** The upper bound is what one stranger may make us compute: about 60 ms of one core. */
+/** The upper bound is what one stranger may make us compute: about 80 ms of one core. */
 const ROUNDS = { min: 100, max: 100_000 } as const;
 const KEY_OCTETS = { min: 16, max: 64 } as const;
 
