@@ -8,6 +8,8 @@ import { openPool } from '../platform/db/pool.pg.js';
 import { hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
 import { PinMarker } from '../platform/hsm/pin-marker.js';
 import { readCrl } from '../x509/read-crl.js';
+import { opensslProgram, vendorAnchorLife } from './doctor-vendor.js';
+import { MAC_KEY_FILE } from './shared-key-file.js';
 
 const DAY_MS = 86_400_000;
 const FREE_BYTES_MIN = 2 * 1024 ** 3;
@@ -22,6 +24,7 @@ export function doctorChecks(data: string): DoctorCheck[] {
     { name: 'disk', run: async () => freeDisk(data) },
     { name: 'config', run: async () => fine(`mode ${config().mode}, operator ${config().operator}`) },
     { name: 'token-module', run: async () => tokenModule(config()) },
+    { name: 'openssl', run: async () => opensslProgram() },
     { name: 'pin', run: async () => pinRefused(paths.signer) },
     { name: 'secrets', run: async () => secretFiles(paths.secrets) },
     { name: 'hierarchy', run: async () => hierarchyLife(data) },
@@ -46,6 +49,7 @@ export function doctorChecks(data: string): DoctorCheck[] {
     },
     { name: 'crl', run: async () => crlLife(data) },
     { name: 'database', run: () => database(data, config()) },
+    { name: 'vendor-anchors', run: () => vendorAnchors(data, config()) },
   ];
 }
 
@@ -93,13 +97,13 @@ function pinRefused(signerDir: string) {
 }
 
 function secretFiles(secretsDir: string) {
-  const open = ['cli-operator.token', 'cli-approver.token'].filter((name) => {
+  const open = ['cli-operator.token', 'cli-approver.token', 'nonce.key', MAC_KEY_FILE].filter((name) => {
     const path = join(secretsDir, name);
     return existsSync(path) && (statSync(path).mode & 0o077) !== 0;
   });
   return open.length === 0
-    ? fine('credentials are closed to others')
-    : critical(`others may read ${open.join(', ')}`, `chmod 600 them in ${secretsDir}, and renew the credentials.`);
+    ? fine('credentials and keys are closed to others')
+    : critical(`others may read ${open.join(', ')}`, `chmod 600 them in ${secretsDir}, and renew what they are.`);
 }
 
 function hierarchyLife(data: string) {
@@ -159,11 +163,21 @@ function crlLife(data: string) {
     : fine(text);
 }
 
-async function database(data: string, config: Config) {
+/** Undefined: the embedded one, which does not run. */
+function databaseUrl(data: string, config: Config): string | undefined {
   const isEmbedded = loadConfig({ dataDir: data }).databaseUrl === undefined;
-  if (config.databaseUrl === undefined || (isEmbedded && holderOf(data) === undefined))
-    return warning('embedded, not running', 'It starts with npm start.');
-  const pool = openPool(config.databaseUrl, {
+  return isEmbedded && holderOf(data) === undefined ? undefined : config.databaseUrl;
+}
+
+async function vendorAnchors(data: string, config: Config) {
+  const url = databaseUrl(data, config);
+  return url === undefined ? fine('not looked at: the database does not run') : vendorAnchorLife(url);
+}
+
+async function database(data: string, config: Config) {
+  const url = databaseUrl(data, config);
+  if (url === undefined) return warning('embedded, not running', 'It starts with npm start.');
+  const pool = openPool(url, {
     applicationName: 'doctor',
     connectionsMax: 1,
     onIdleError: () => undefined,
