@@ -6,11 +6,13 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
 import type { MachineIdentityDeps } from '../../src/apps/machine-identity.js';
+import { approveOwnMachines } from '../../src/apps/own-machines.js';
 import { type CmpRa, openRaIdentity, RA_NAME } from '../../src/apps/ra-identity.js';
 import { openServerIdentity } from '../../src/apps/server-identity.js';
 import { type Core, certificateDer, wireCore } from '../../src/apps/wire-core.js';
 import { certifyMachines } from '../../src/jobs/certify-machines.js';
 import type { Clock } from '../../src/platform/clock.js';
+import { loadConfig } from '../../src/platform/config/config.js';
 import { createLogger } from '../../src/platform/log.js';
 import { systemClock } from '../../src/platform/system-clock.js';
 import { certificatePem, readCertificate } from '../../src/x509/certificate.js';
@@ -195,6 +197,29 @@ describe('the identity that protects CMP answers', () => {
     one.close();
     two.close();
     rmSync(other, { recursive: true });
+  });
+});
+
+describe('our own machines of a demo', () => {
+  const start = () =>
+    approveOwnMachines(core.machines, loadConfig({ env: {}, dataDir: dir }), { tlsDir: dir, personId });
+
+  test('an installation from before has the row of CMP answers approved at its next start', async () => {
+    await start();
+    await world.db.pool.query('DELETE FROM machine WHERE name = $1', [RA_NAME]);
+    rmSync(join(dir, `${RA_NAME}.key`));
+    const before = await core.machines.byName('enrol-server');
+    await start();
+    expect(await row()).toMatchObject({ kind: 'cmp-ra', state: 'approved', approvedBy: personId });
+    expect(await core.machines.byName('enrol-server')).toEqual(before);
+  });
+
+  test('a disabled one stays disabled, and the others are approved all the same', async () => {
+    await start();
+    await core.machines.disable({ name: RA_NAME, actor: 'person:kim', reason: 'no CMP here' });
+    await start();
+    expect((await row())?.state).toBe('disabled');
+    expect((await core.machines.byName('gateway-server'))?.state).toBe('approved');
   });
 });
 
