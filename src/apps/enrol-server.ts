@@ -12,12 +12,13 @@ import { CMP_PATH, createPlainListener } from '../protocol/cmp/plain-listener.js
 import { createTlsListener, renewTlsIdentity } from '../protocol/device/tls-listener.js';
 import { watchHandshakes } from '../protocol/device/tls-peer.js';
 import { EST_PATH } from '../protocol/est/est-path.js';
-import { answerNotFound, type HttpHandler, mountPaths } from '../protocol/mount.js';
+import { mountPaths } from '../protocol/mount.js';
 import { runApp } from './app-main.js';
 import { openRaIdentity } from './ra-identity.js';
 import { openServerIdentity } from './server-identity.js';
 import { dnsNameOf } from './server-names.js';
 import { MAC_KEY_FILE, sharedKeyFile } from './shared-key-file.js';
+import { wireCmp } from './wire-cmp.js';
 import { certificateDer, wireCore } from './wire-core.js';
 import { wireEnrol } from './wire-enrol.js';
 import { wireEst } from './wire-est.js';
@@ -74,18 +75,18 @@ await runApp('enrol-server', async (app) => {
     macKey: sharedKeyFile(join(paths.secrets, MAC_KEY_FILE)),
     refusals: rooms.refusals,
   });
-  const cmp: HttpHandler = answerNotFound;
+  const cmp = wireCmp(core, rooms, { ...rim, ra, factory: factory.factory });
   handle = mountPaths(
     {
       '/v1/factory': factory.listener,
       [EST_PATH]: wireEst(core, rooms, rim),
-      [CMP_PATH]: cmp,
+      [CMP_PATH]: cmp.handler,
     },
     rooms.deviceRouter(rim),
   );
   const plainServer = createPlainListener(
     { onFault, exempt: (address) => isInPrefixes(address, config.trustedProxies) },
-    cmp,
+    cmp.handler,
   );
 
   const listening = await listen(server, config.listen.enrol, 'listen.enrol.port');
@@ -96,6 +97,7 @@ await runApp('enrol-server', async (app) => {
     close: async (graceMs) => {
       identity.close();
       ra.close();
+      cmp.close();
       await Promise.all([listening.close(graceMs), plain.close(graceMs)]);
       await issuance.close();
       await rooms.refusals.close();

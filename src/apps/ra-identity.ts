@@ -1,4 +1,5 @@
 import { sign } from 'node:crypto';
+import type { CmpRa, RaCredential } from '../protocol/cmp/cmp-deps.js';
 import { readCertificate } from '../x509/certificate.js';
 import { type HeldCertificate, type MachineIdentityDeps, openMachineIdentity } from './machine-identity.js';
 
@@ -7,26 +8,8 @@ export const RA_NAME = 'enrol-server-cmp';
 
 /**
  * The key that protects enrol-server's CMP answers: Services certificate with id-kp-cmcRA, 30 days (rules 1.5). Clients
- * believe it by the Services Root.
+ * believe it by the Services Root. Returns at once: REST and EST are served while this identity waits.
  */
-export interface CmpRa {
-  /** Null while the row waits for approval or certificate: what nobody can check must not be said. */
-  current(): RaCredential | null;
-}
-
-export interface RaCredential {
-  readonly certificateDer: Buffer;
-  /** Services CA, Services Root. */
-  readonly chain: readonly Buffer[];
-  /** Content of the certificate's subjectKeyIdentifier: senderKID. */
-  readonly keyIdentifier: Buffer;
-  /** DER Name: sender. */
-  readonly subjectDer: Buffer;
-  /** ecdsa-with-SHA256 over the data, DER. */
-  sign(data: Buffer): Buffer;
-}
-
-/** Returns at once: REST and EST are served while this identity waits. */
 export function openRaIdentity(
   deps: MachineIdentityDeps,
   { tlsDir, watchMs }: { tlsDir: string; watchMs?: number },
