@@ -3,8 +3,9 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CompactSign } from 'jose';
 import type { Act } from './act.js';
-import { makeRequest } from './unit-tools.js';
-import { EUI_PREFIX, MAKER, type World } from './world.js';
+import { makeVendorCertificate } from './maker-acts.js';
+import { keySha256, makeRequest, secondEui, thirdUnit } from './unit-tools.js';
+import { MAKER, MODEL, type World } from './world.js';
 
 const STATION = 'garam-station-1';
 const GATEWAY = 'segw-gangnam-1';
@@ -57,6 +58,7 @@ export const factoryActs: readonly Act[] = [
     by: 'curl',
     expected: 'signed: accepted; altered: refused',
     happen: async (world) => {
+      await makeVendorCertificate(world);
       world.write('manifest.jws', await signedManifest(world));
     },
     judge: async (world) => {
@@ -192,12 +194,13 @@ async function certifyMachine(
   throw new Error(`${name} got no certificate within 30 s`);
 }
 
-/** Two units: the one of the story, and one whose key cannot change (for pre-issue). */
+/** Three units: the one of the story, one whose key cannot change (for pre-issue), and one with its maker's certificate. */
 async function signedManifest(world: World): Promise<string> {
+  const third = thirdUnit(world);
   const payload = {
     maker: MAKER,
     batch: world.batch,
-    model: 'FC-200',
+    model: MODEL,
     firmwareSha256: 'a3'.repeat(32),
     units: [
       { serialNumber: world.serialNumber, eui: world.eui, hardwareId: `HW-${world.eui}`, productClass: 'FC200' },
@@ -206,6 +209,13 @@ async function signedManifest(world: World): Promise<string> {
         eui: secondEui(world),
         hardwareId: `HW-${secondEui(world)}`,
         productClass: 'FC200',
+      },
+      {
+        serialNumber: third.serialNumber,
+        eui: third.eui,
+        hardwareId: `HW-${third.eui}`,
+        productClass: 'FC200',
+        vendorSpkiSha256: await keySha256(world, 'third-vendor'),
       },
     ],
     createdAt: new Date().toISOString(),
@@ -222,9 +232,4 @@ async function signedManifest(world: World): Promise<string> {
   return await new CompactSign(Buffer.from(JSON.stringify(payload)))
     .setProtectedHeader({ alg: 'ES256' })
     .sign(createPrivateKey(stdout));
-}
-
-/** Ends in 8…f where the story's own units end below: never the same. */
-export function secondEui(world: World): string {
-  return `${EUI_PREFIX}${(0x800000 | Number.parseInt(world.eui.slice(6), 16)).toString(16)}`;
 }

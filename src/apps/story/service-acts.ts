@@ -1,8 +1,8 @@
 import type { Act } from './act.js';
-import { GATEWAY, STATION, secondEui } from './factory-acts.js';
+import { GATEWAY, STATION } from './factory-acts.js';
 import { within } from './stolen-acts.js';
 import { unitAgent } from './unit-agent.js';
-import { askGateway, askOcsp, makeRequest, verdictLine, verifyWithCrls } from './unit-tools.js';
+import { askGateway, askOcsp, identityOf, makeRequest, secondEui, verdictLine, verifyWithCrls } from './unit-tools.js';
 import type { World } from './world.js';
 
 const PATIENCE_MS = 30_000;
@@ -149,12 +149,4 @@ async function nonceOf(world: World, as: string): Promise<string> {
   const answer = await world.curl(`${world.enrolUrl}/v1/nonce`, { as });
   if (answer.status !== 200) throw new Error(`nonce: ${answer.status} ${answer.text}`);
   return String(answer.json['nonce']);
-}
-
-async function identityOf(world: World, file: string): Promise<{ serial: string; key: string }> {
-  const [serial, key] = await Promise.all([
-    world.sh('openssl', 'x509', '-in', file, '-noout', '-serial'),
-    world.sh('openssl', 'x509', '-in', file, '-noout', '-pubkey'),
-  ]);
-  return { serial: serial.stdout.trim(), key: key.stdout.trim() };
 }

@@ -1,4 +1,6 @@
-import type { World } from './world.js';
+import { createHash } from 'node:crypto';
+import { readFileSync } from 'node:fs';
+import { EUI_PREFIX, type World } from './world.js';
 
 /** A fresh key and a PKCS#10 request by `openssl req`; a nonce of ours travels as its challengePassword. */
 export async function makeRequest(
@@ -183,4 +185,35 @@ export async function askOcsp(world: World, certificate: string): Promise<string
     /(revoked|good|unknown)/i.exec(gnutls.stdout + gnutls.stderr)?.[1] ??
     'no answer';
   return `openssl: ${verified}${word}; ocsptool: ${other.toLowerCase()}`;
+}
+
+/** Ends in 8…f where the story's own units end below: never the same. */
+export function secondEui(world: World): string {
+  return siblingEui(world, 0x800000);
+}
+
+/** The unit that leaves the factory with its maker's certificate. */
+export function thirdUnit(world: World): { serialNumber: string; eui: string; fqdn: string } {
+  const eui = siblingEui(world, 0x400000);
+  return { serialNumber: `${world.serialNumber}-V`, eui, fqdn: `${eui}.${world.fqdn.split('.').slice(1).join('.')}` };
+}
+
+function siblingEui({ eui }: World, bit: number): string {
+  return `${EUI_PREFIX}${(bit | Number.parseInt(eui.slice(6), 16)).toString(16)}`;
+}
+
+export async function identityOf(world: World, file: string): Promise<{ serial: string; key: string }> {
+  const [serial, key] = await Promise.all([
+    world.sh('openssl', 'x509', '-in', file, '-noout', '-serial'),
+    world.sh('openssl', 'x509', '-in', file, '-noout', '-pubkey'),
+  ]);
+  return { serial: serial.stdout.trim(), key: key.stdout.trim() };
+}
+
+/** SHA-256 of a key's SubjectPublicKeyInfo, hex, as a manifest names it. */
+export async function keySha256(world: World, name: string): Promise<string> {
+  await world.sh('openssl', 'pkey', '-in', `${name}.key`, '-pubout', '-outform', 'DER', '-out', `${name}.spki`);
+  return createHash('sha256')
+    .update(readFileSync(world.path(`${name}.spki`)))
+    .digest('hex');
 }

@@ -22,6 +22,8 @@ export interface World {
   readonly enrolUrl: string;
   readonly gatewayUrl: string;
   readonly statusUrl: string;
+  /** CMP in the clear; its messages protect themselves. */
+  readonly cmpUrl: string;
   cli(args: readonly string[], person?: 'operator' | 'approver'): Promise<Record<string, unknown>>;
   sh(program: string, ...args: string[]): Promise<Said>;
   /** curl, silent, with the status on its last line. `body` is sent as JSON. */
@@ -51,6 +53,7 @@ export interface Answer {
 /** The first unit ever told of is the one of the documentation; every later telling makes a new one. */
 const FIRST = { serialNumber: 'SHB-24-00817', eui: '00005e005317' };
 export const MAKER = 'Garam Celltech';
+export const MODEL = 'FC-200';
 export const EUI_PREFIX = '00005e';
 
 export async function makeWorld(context: StoryContext): Promise<World> {
@@ -76,6 +79,7 @@ export async function makeWorld(context: StoryContext): Promise<World> {
     enrolUrl: localhost(config.publicUrls.enrol),
     gatewayUrl: localhost(config.publicUrls.gateway),
     statusUrl: config.publicUrls.status,
+    cmpUrl: config.publicUrls.cmp,
     cli: (args, person) => femtopki(place, args, person),
     sh: (program, ...args) => run(program, args, { cwd: dir }),
     curl: (url, options = {}) => curl(world, url, options),
