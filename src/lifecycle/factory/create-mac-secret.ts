@@ -54,8 +54,12 @@ export async function checkMacAllowed(deps: FactoryDeps, tx: Transaction, unit: 
     throw new FemtoError('CREDENTIAL_FROZEN', 'The maker is frozen, and its units’ secrets with it.');
   }
   if (!(await deps.registry.modelOf(tx, unit)).macAllowed) {
-    throw new FemtoError('STATE_CONFLICT', `Units of model ${unit.model} may not enrol by a shared secret.`, {
-      facts: { errors: ['model: MAC not allowed'] },
-    });
+    throw new FemtoError(
+      'STATE_CONFLICT',
+      `Units of model ${unit.model} may not enrol by a shared secret; allow it with femtopki model set --allow-mac.`,
+      {
+        facts: { errors: ['model: MAC not allowed'] },
+      },
+    );
   }
 }
