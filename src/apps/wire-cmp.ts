@@ -24,12 +24,13 @@ export function wireCmp(
   rooms: Pick<EnrolRooms, 'enrolment' | 'renewal' | 'recordRefusal'>,
   wiring: CmpWiring,
 ): { readonly handler: HttpHandler; close(): void } {
-  const { transactor, clock, random, registry, issuers, revocation } = core;
+  const { transactor, clock, random, registry, issuers, revocation, lineages } = core;
   const store = pgTransactionStore;
   const handler = makeCmpRouter({
     ...wiring,
     ...rooms,
     revocation,
+    lineages,
     registry,
     issuers,
     store,

@@ -1,4 +1,5 @@
 import type { Enrolment, RefusalRecorder } from '../../lifecycle/enrolment/index.js';
+import type { Lineages } from '../../lifecycle/lineage/index.js';
 import type { CertificateRecord, Unit } from '../../lifecycle/model/index.js';
 import type { IssuerDirectory, Registry } from '../../lifecycle/registry/index.js';
 import type { Renewal } from '../../lifecycle/renewal/index.js';
@@ -13,6 +14,7 @@ export interface CmpDeps {
   readonly enrolment: Pick<Enrolment, 'authenticate' | 'activate'>;
   readonly renewal: Pick<Renewal, 'renew' | 'settleIssued'>;
   readonly revocation: Pick<Revocation, 'revokeByUnit'>;
+  readonly lineages: Pick<Lineages, 'liveViewOfUnit'>;
   readonly registry: Pick<Registry, 'modelOf' | 'modelByLabel' | 'unitByVendorKey'>;
   readonly issuers: Pick<IssuerDirectory, 'all' | 'byId'>;
   readonly factory: SecretDesk;

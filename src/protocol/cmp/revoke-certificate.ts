@@ -1,3 +1,5 @@
+import { headOf } from '../../lifecycle/lineage/index.js';
+import type { Unit } from '../../lifecycle/model/index.js';
 import type { UnitRevocation } from '../../lifecycle/revocation/index.js';
 import { FemtoError } from '../../platform/errors.js';
 import { CmpFault } from '../../x509/cmp/index.js';
@@ -11,6 +13,7 @@ export async function revokeCertificate(deps: CmpDeps, wish: Wish): Promise<Answ
   try {
     const { unit, certificate, reason } = readRevocation(deps, wish);
     const { issuerId, serial, notAfter, spki } = certificate;
+    await checkHead(deps, unit, serial);
     await deps.revocation.revokeByUnit({
       unit,
       certificate: { issuerId, serial, notAfter, spkiHash: spki.spkiHash },
@@ -51,6 +54,20 @@ function readRevocation(deps: CmpDeps, { message: { body }, sender }: Wish) {
     throw new CmpFault('notAuthorized', 'this reason is not for a unit to give', { facts: { reasonCode } });
   }
   return { unit, certificate: { ...certificate, issuerId: record.issuerId }, reason };
+}
+
+/**
+ * An rr carries nothing of ours, so it may be an old one that somebody held back. As long as nothing followed the certificate
+ * that does not matter; afterwards it would suspend a unit that has gone on (rules section 4: nobody is restricted without
+ * live proof).
+ */
+async function checkHead(deps: CmpDeps, { id }: Unit, serial: Buffer): Promise<void> {
+  const live = await deps.lineages.liveViewOfUnit(deps.transactor.read, id);
+  if (live !== null && headOf(live.slots)?.serial.equals(serial) === true) return;
+  throw new FemtoError(
+    'CERT_SUPERSEDED',
+    'The certificate is not the unit’s newest; revoke that one, or ask a person.',
+  );
 }
 
 const UNSPECIFIED = 0;
