@@ -5,7 +5,7 @@ import { CompactSign } from 'jose';
 import type { Act } from './act.js';
 import { makeVendorCertificate } from './maker-acts.js';
 import { keySha256, makeRequest, secondEui, thirdUnit } from './unit-tools.js';
-import { MAKER, MODEL, type World } from './world.js';
+import { EUI_PREFIX, MAKER, MODEL, type World } from './world.js';
 
 const STATION = 'garam-station-1';
 const GATEWAY = 'segw-gangnam-1';
