@@ -29,6 +29,8 @@ export interface Round {
 export interface Measurement {
   readonly product: readonly Round[];
   readonly limit: readonly Round[];
+  /** Another way of ours to the same end, measured in the same rounds. */
+  readonly peer?: { readonly name: string; readonly rounds: readonly Round[] };
   /** What was checked afterwards, each with its outcome: an answer that is fast and wrong is worth nothing. */
   readonly checks: readonly { readonly what: string; readonly ok: boolean }[];
 }
@@ -46,6 +48,10 @@ export interface BenchRow {
   readonly spread: number;
   /** CPU a product's operation takes ÷ CPU of the limit's. */
   readonly cpuRatio: number;
+  /** Where the product is compared with a sibling of its own: value ÷ peerValue = peerRatio. */
+  readonly peer?: string;
+  readonly peerValue?: number;
+  readonly peerRatio?: number;
   readonly node: string;
   readonly checked: boolean;
 }

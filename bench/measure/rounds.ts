@@ -1,41 +1,38 @@
 import type { BenchRow, Measurement, Round, Scenario } from '../scenario.js';
 
-/**
- * Product and limit in turn, so that whatever else the machine does falls on both alike; the order changes every round.
- */
-export async function interleaved(
+/** The sides in turn, so that whatever else the machine does falls on all alike; the order turns round every round. */
+export async function interleaved<Side extends string>(
   rounds: number,
-  sides: { product: () => Promise<Round>; limit: () => Promise<Round> },
+  sides: Readonly<Record<Side, () => Promise<Round>>>,
   say: (line: string) => void,
-): Promise<{ product: Round[]; limit: Round[] }> {
-  const product: Round[] = [];
-  const limit: Round[] = [];
+): Promise<Record<Side, Round[]>> {
+  const names = Object.keys(sides) as Side[];
+  const measured = Object.fromEntries(names.map((name): [Side, Round[]] => [name, []])) as Record<Side, Round[]>;
   for (let round = 0; round < rounds; round += 1) {
-    const order = round % 2 === 0 ? (['product', 'limit'] as const) : (['limit', 'product'] as const);
-    for (const side of order) {
-      const measured = await sides[side]();
-      (side === 'product' ? product : limit).push(measured);
-      const busy = Math.round(measured.generatorBusy * 100);
-      say(`round ${round + 1}/${rounds} ${side}: ${Math.round(measured.perSecond)}/s, generator ${busy} % busy`);
+    for (const side of round % 2 === 0 ? names : names.toReversed()) {
+      const one = await sides[side]();
+      measured[side].push(one);
+      const busy = Math.round(one.generatorBusy * 100);
+      say(`round ${round + 1}/${rounds} ${side}: ${Math.round(one.perSecond)}/s, generator ${busy} % busy`);
     }
   }
-  return { product, limit };
+  return measured;
 }
 
 const GENERATOR_BUSY_MAX = 0.8;
 const SPREAD_MAX = 0.15;
 const ROUNDS_MIN = 5;
 
-export function rowOf(scenario: Scenario, { product, limit, checks }: Measurement): BenchRow {
-  const value = median(product.map(({ perSecond }) => perSecond));
-  const limitValue = median(limit.map(({ perSecond }) => perSecond));
-  const speeds = product.map(({ perSecond }) => perSecond);
-  const spread = (Math.max(...speeds) - Math.min(...speeds)) / value;
+export function rowOf(scenario: Scenario, { product, limit, peer, checks }: Measurement): BenchRow {
+  const value = speedOf(product);
+  const limitValue = speedOf(limit);
   const cpuRatio =
     median(product.map(({ cpuSecondsPerOperation }) => cpuSecondsPerOperation)) /
     median(limit.map(({ cpuSecondsPerOperation }) => cpuSecondsPerOperation));
-  const isBusy = [...product, ...limit].some(({ generatorBusy }) => generatorBusy > GENERATOR_BUSY_MAX);
-  const checked = checks.every(({ ok }) => ok) && !isBusy && spread <= SPREAD_MAX && product.length >= ROUNDS_MIN;
+  const compared = peer?.rounds ?? [];
+  const isBusy = [...product, ...limit, ...compared].some(({ generatorBusy }) => generatorBusy > GENERATOR_BUSY_MAX);
+  const isSteady = [product, compared].every((side) => spreadOf(side) <= SPREAD_MAX);
+  const peerValue = speedOf(compared);
   return {
     scenario: scenario.name,
     value: rounded(value),
@@ -43,11 +40,22 @@ export function rowOf(scenario: Scenario, { product, limit, checks }: Measuremen
     limit: scenario.limit,
     limitValue: rounded(limitValue),
     ratio: rounded(value / limitValue),
-    spread: rounded(spread),
+    spread: rounded(spreadOf(product)),
     cpuRatio: rounded(cpuRatio),
+    ...(peer && { peer: peer.name, peerValue: rounded(peerValue), peerRatio: rounded(value / peerValue) }),
     node: process.versions.node,
-    checked,
+    checked: checks.every(({ ok }) => ok) && !isBusy && isSteady && product.length >= ROUNDS_MIN,
   };
+}
+
+function speedOf(rounds: readonly Round[]): number {
+  return median(rounds.map(({ perSecond }) => perSecond));
+}
+
+function spreadOf(rounds: readonly Round[]): number {
+  if (rounds.length === 0) return 0;
+  const speeds = rounds.map(({ perSecond }) => perSecond);
+  return (Math.max(...speeds) - Math.min(...speeds)) / speedOf(rounds);
 }
 
 export function median(values: readonly number[]): number {

@@ -40,6 +40,13 @@ describe('a bench row', () => {
     expect(rowOf(scenario, { ...good, product: busy }).checked).toBe(false);
   });
 
+  test('compares with a sibling where there is one, which must have been steady, too', () => {
+    const sibling = (rounds: Round[]) => rowOf(scenario, { ...good, peer: { name: 'rest', rounds } });
+    expect(sibling(five(40))).toMatchObject({ peer: 'rest', peerValue: 40, peerRatio: 2, checked: true });
+    expect(sibling([...five(40).slice(1), round(60)]).checked).toBe(false);
+    expect(sibling([...five(40).slice(1), round(40, { generatorBusy: 0.81 })]).checked).toBe(false);
+  });
+
   test('is not checked after fewer than five rounds', () => {
     expect(rowOf(scenario, { ...good, product: five(80).slice(1) }).checked).toBe(false);
   });
