@@ -47,7 +47,7 @@ const BREAKINGS: Readonly<Record<string, Breaking>> = {
   permit: swapped('unit.pem', 'bootstrap.pem'),
   renewal: swapped('unit.pem', 'generation-1.pem'),
   'pre-issue': swapped('second.pem', 'second-1.pem'),
-  'maker-cmp': swapped('third.pem', 'third-1.pem'),
+  cmp: swapped('third.pem', 'third-1.pem'),
   est: swapped('third.pem', 'third-2.pem'),
   'stolen-ocsp': swapped('unit.pem', 'second.pem'),
   'stolen-crl': swapped('unit.pem', 'second.pem'),

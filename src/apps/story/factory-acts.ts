@@ -3,9 +3,8 @@ import { existsSync } from 'node:fs';
 import { join } from 'node:path';
 import { CompactSign } from 'jose';
 import type { Act } from './act.js';
-import { makeVendorCertificate } from './maker-acts.js';
-import { keySha256, makeRequest, secondEui, thirdUnit } from './unit-tools.js';
-import { EUI_PREFIX, MAKER, MODEL, type World } from './world.js';
+import { makeRequest, secondEui, thirdUnit } from './unit-tools.js';
+import { EUI_PREFIX, MAKER, type World } from './world.js';
 
 const STATION = 'garam-station-1';
 const GATEWAY = 'segw-gangnam-1';
@@ -58,7 +57,6 @@ export const factoryActs: readonly Act[] = [
     by: 'curl',
     expected: 'signed: accepted; altered: refused',
     happen: async (world) => {
-      await makeVendorCertificate(world);
       world.write('manifest.jws', await signedManifest(world));
     },
     judge: async (world) => {
@@ -194,13 +192,13 @@ async function certifyMachine(
   throw new Error(`${name} got no certificate within 30 s`);
 }
 
-/** Three units: the one of the story, one whose key cannot change (for pre-issue), and one with its maker's certificate. */
+/** Three units: the one of the story, one whose key cannot change (for pre-issue), and one that speaks CMP and EST. */
 async function signedManifest(world: World): Promise<string> {
   const third = thirdUnit(world);
   const payload = {
     maker: MAKER,
     batch: world.batch,
-    model: MODEL,
+    model: 'FC-200',
     firmwareSha256: 'a3'.repeat(32),
     units: [
       { serialNumber: world.serialNumber, eui: world.eui, hardwareId: `HW-${world.eui}`, productClass: 'FC200' },
@@ -215,7 +213,6 @@ async function signedManifest(world: World): Promise<string> {
         eui: third.eui,
         hardwareId: `HW-${third.eui}`,
         productClass: 'FC200',
-        vendorSpkiSha256: await keySha256(world, 'third-vendor'),
       },
     ],
     createdAt: new Date().toISOString(),

@@ -2,12 +2,12 @@ import type { ActResult } from '../act-result.js';
 import type { StoryContext } from '../installation-context.js';
 import { type Act, perform } from './act.js';
 import { factoryActs } from './factory-acts.js';
-import { makerActs } from './maker-acts.js';
+import { protocolActs } from './protocol-acts.js';
 import { serviceActs } from './service-acts.js';
 import { stolenActs } from './stolen-acts.js';
 import { makeWorld } from './world.js';
 
-export const ACTS: readonly Act[] = [...factoryActs, ...serviceActs, ...makerActs, ...stolenActs];
+export const ACTS: readonly Act[] = [...factoryActs, ...serviceActs, ...protocolActs, ...stolenActs];
 
 /**
  * The life of one femtocell from factory to stolen, always with a fresh unit, on the paths that production uses. Each act

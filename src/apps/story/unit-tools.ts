@@ -1,5 +1,3 @@
-import { createHash } from 'node:crypto';
-import { readFileSync } from 'node:fs';
 import { EUI_PREFIX, type World } from './world.js';
 
 /** A fresh key and a PKCS#10 request by `openssl req`; a nonce of ours travels as its challengePassword. */
@@ -192,10 +190,10 @@ export function secondEui(world: World): string {
   return siblingEui(world, 0x800000);
 }
 
-/** The unit that leaves the factory with its maker's certificate. */
+/** The unit that speaks CMP and EST. */
 export function thirdUnit(world: World): { serialNumber: string; eui: string; fqdn: string } {
   const eui = siblingEui(world, 0x400000);
-  return { serialNumber: `${world.serialNumber}-V`, eui, fqdn: `${eui}.${world.fqdn.split('.').slice(1).join('.')}` };
+  return { serialNumber: `${world.serialNumber}-C`, eui, fqdn: `${eui}.${world.fqdn.split('.').slice(1).join('.')}` };
 }
 
 function siblingEui({ eui }: World, bit: number): string {
@@ -208,12 +206,4 @@ export async function identityOf(world: World, file: string): Promise<{ serial: 
     world.sh('openssl', 'x509', '-in', file, '-noout', '-pubkey'),
   ]);
   return { serial: serial.stdout.trim(), key: key.stdout.trim() };
-}
-
-/** SHA-256 of a key's SubjectPublicKeyInfo, hex, as a manifest names it. */
-export async function keySha256(world: World, name: string): Promise<string> {
-  await world.sh('openssl', 'pkey', '-in', `${name}.key`, '-pubout', '-outform', 'DER', '-out', `${name}.spki`);
-  return createHash('sha256')
-    .update(readFileSync(world.path(`${name}.spki`)))
-    .digest('hex');
 }

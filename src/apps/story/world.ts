@@ -53,7 +53,6 @@ export interface Answer {
 /** The first unit ever told of is the one of the documentation; every later telling makes a new one. */
 const FIRST = { serialNumber: 'SHB-24-00817', eui: '00005e005317' };
 export const MAKER = 'Garam Celltech';
-export const MODEL = 'FC-200';
 export const EUI_PREFIX = '00005e';
 
 export async function makeWorld(context: StoryContext): Promise<World> {

@@ -1,29 +1,27 @@
-import { existsSync } from 'node:fs';
-import { join } from 'node:path';
 import type { Act } from './act.js';
+import { STATION } from './factory-acts.js';
 import { openHomeRouter } from './home-router.js';
 import { identityOf, makeRequest, thirdUnit, verifyWithCrls } from './unit-tools.js';
-import { MAKER, MODEL, type World } from './world.js';
+import type { World } from './world.js';
 
 const ADDRESS = '127.0.0.3';
-const ANCHOR = 'garam-root';
 
-/** A unit whose firmware knows nothing of us: the maker's own certificate, an unmodified client, two old protocols. */
-export const makerActs: readonly Act[] = [
+/** A unit whose firmware knows nothing of us: unmodified clients of two protocols that femtocells speak already. */
+export const protocolActs: readonly Act[] = [
   {
-    name: 'maker-cmp',
-    act: 'A third unit speaks only CMP and has only its maker’s certificate (TS 33.310): an installer’s order activates it, and it renews',
+    name: 'cmp',
+    act: 'A third unit speaks only CMP, with an unmodified client: an installer’s order activates it, and it renews',
     by: 'openssl cmp, openssl verify -crl_check_all',
     expected: 'third.pem: OK; another serial and another key',
     happen: async (world) => {
-      await believeMaker(world);
+      await enrolThird(world);
       await orderActivation(world);
       const router = await openHomeRouter({ target: new URL(world.cmpUrl), address: ADDRESS });
       try {
         await askByCmp(world, router.place, {
           command: 'ir',
           path: 'initialization',
-          as: 'third-vendor',
+          as: 'third-bootstrap',
           to: 'third-1',
         });
         await askByCmp(world, router.place, { command: 'kur', path: 'keyupdate', as: 'third-1', to: 'third' });
@@ -65,20 +63,20 @@ async function verdictOn(world: World, before: string): Promise<string> {
   return `${await verifyWithCrls(world, 'third')}; ${fresh ? 'another serial and another key' : 'the same serial or key'}`;
 }
 
-/** The maker's root as an anchor for this model: asked for by one person, approved by another, once an installation. */
-async function believeMaker(world: World): Promise<void> {
-  const known = (await world.cli(['vendor-anchor', 'list'])) as unknown as { name: string }[];
-  if (known.some(({ name }) => name === ANCHOR)) return;
-  const certificate = join(world.sharedDir, 'garam-root.pem');
-  const anchor = [ANCHOR, '--maker', MAKER, '--model', MODEL, '--certificate', certificate];
-  const asked = await world.cli(['vendor-anchor', 'request', ...anchor]);
-  await world.cli(['approval', 'approve', String(asked['id'])], 'approver');
-  await world.cli(['vendor-anchor', 'add', ...anchor, '--approval', String(asked['id'])]);
+async function enrolThird(world: World): Promise<void> {
+  const { serialNumber, fqdn } = thirdUnit(world);
+  await makeRequest(world, 'third-bootstrap', { commonName: fqdn });
+  const enrolled = await world.curl(`${world.enrolUrl}/v1/factory/enrol`, {
+    as: STATION,
+    body: { serialNumber, csr: world.read('third-bootstrap.csr') },
+  });
+  if (enrolled.status >= 300) throw new Error(`factory: ${enrolled.status} ${enrolled.text}`);
+  world.write('third-bootstrap.pem', String(enrolled.json['certificate']));
 }
 
 async function orderActivation(world: World): Promise<void> {
   const { serialNumber } = thirdUnit(world);
-  const line = `${world.line}-V`;
+  const line = `${world.line}-C`;
   await world.cli(['line', 'add', line, '--region', 'gangnam', '--prefix', `${ADDRESS}/32`]);
   await world.cli(['grant', 'create', serialNumber, '--line', line, '--kind', 'order']);
 }
@@ -97,26 +95,4 @@ async function askByCmp(
     ...['-newkey', `${to}.key`, '-certout', `${to}.pem`],
   );
   if (said.code !== 0) throw new Error(`openssl cmp -cmd ${command}: ${said.stderr.trim()}`);
-}
-
-/** The maker's root, made at the first telling, and the certificate that this unit leaves the maker's line with. */
-export async function makeVendorCertificate(world: World): Promise<void> {
-  const [key, root] = [join(world.sharedDir, 'garam-root.key'), join(world.sharedDir, 'garam-root.pem')];
-  if (!existsSync(root)) {
-    await world.sh(
-      ...['openssl', 'req', '-x509', '-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-noenc'],
-      ...['-keyout', key, '-out', root, '-days', '3650', '-subj', '/O=Garam Celltech/CN=Garam Device Root'],
-      ...['-addext', 'keyUsage=critical,keyCertSign,cRLSign'],
-    );
-  }
-  await makeRequest(world, 'third-vendor', { commonName: thirdUnit(world).serialNumber });
-  world.write(
-    'third-vendor.ext',
-    'basicConstraints=critical,CA:FALSE\nkeyUsage=critical,digitalSignature\nsubjectKeyIdentifier=hash\nauthorityKeyIdentifier=keyid\n',
-  );
-  const said = await world.sh(
-    ...['openssl', 'x509', '-req', '-in', 'third-vendor.csr', '-CA', root, '-CAkey', key, '-days', '3650'],
-    ...['-extfile', 'third-vendor.ext', '-out', 'third-vendor.pem'],
-  );
-  if (said.code !== 0) throw new Error(`openssl x509: ${said.stderr.trim()}`);
 }
