@@ -34,7 +34,7 @@ export function replaceCrl(anchor: VendorAnchor, der: Buffer, at: Date): Replace
   }
   checkScope(crl);
   checkTime(crl, at);
-  const [older, others] = split(anchor, crl);
+  const [older, others] = split(anchor, issuer);
   if (older !== undefined) checkNewer(crl, older);
   return { crl, issuer, crls: [...others, der] };
 }
@@ -64,9 +64,10 @@ function checkTime({ thisUpdate, nextUpdate }: Crl, at: Date): void {
   if (thisUpdate.getTime() > at.getTime() + AHEAD_MAX_MS) throw unfit('begins in the future');
 }
 
-function split({ crls }: VendorAnchor, { issuerDer }: Crl): [Crl | undefined, Buffer[]] {
-  const known = crls.map((der) => readCrl(der));
-  const isSame = (crl: Crl): boolean => crl.issuerDer.equals(issuerDer);
+/** By the key that signed: a CA that changed its key under its old name has a list for each. */
+function split(anchor: VendorAnchor, issuer: Certificate): [Crl | undefined, Buffer[]] {
+  const known = anchor.crls.map((der) => readCrl(der));
+  const isSame = (crl: Crl): boolean => signerOf(anchor, crl)?.spki.spkiHash.equals(issuer.spki.spkiHash) === true;
   return [known.find(isSame), known.filter((crl) => !isSame(crl)).map(({ der }) => der)];
 }
 

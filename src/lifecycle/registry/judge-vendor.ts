@@ -48,7 +48,7 @@ async function unitOf(deps: VendorDeps, memory: VerdictMemory, presented: Presen
   if (anchors.length === 0) {
     throw unbelieved('no anchor', 'No anchor is registered for this maker and model; ask the operator to add one.');
   }
-  let refusal: FemtoError | undefined;
+  const verdicts: ChainVerdict[] = [];
   for (const anchor of anchors) {
     const path = pathTo({
       leaf: certificate,
@@ -58,16 +58,23 @@ async function unitOf(deps: VendorDeps, memory: VerdictMemory, presented: Presen
     });
     if (![certificate, ...path].some(({ issuerDer }) => issuerDer.equals(anchor.subjectDer))) continue;
     // 4. OpenSSL judges.
-    const verdict = await judged(deps, memory, { leaf: certificate, path, anchor, at });
-    if (verdict.isTrusted) return unit;
-    refusal ??= refused(verdict);
+    verdicts.push(await judged(deps, memory, { leaf: certificate, path, anchor, at }));
   }
-  throw (
-    refusal ??
-    unbelieved(
-      'no path',
-      'The chain leads to no anchor of this maker and model; send the CAs between, each certifying the one before.',
-    )
+  settle(verdicts);
+  return unit;
+}
+
+/** One anchor that carries it is enough, unless the maker says by another one that it is revoked. */
+function settle(verdicts: readonly ChainVerdict[]): void {
+  const refusals = verdicts.flatMap((verdict) => (verdict.isTrusted ? [] : [verdict]));
+  const revoked = refusals.find(({ fault }) => fault === 'revoked');
+  if (revoked !== undefined) throw refused(revoked);
+  if (refusals.length < verdicts.length) return;
+  const [first] = refusals;
+  if (first !== undefined) throw refused(first);
+  throw unbelieved(
+    'no path',
+    'The chain leads to no anchor of this maker and model; send the CAs between, each certifying the one before.',
   );
 }
 

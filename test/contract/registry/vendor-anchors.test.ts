@@ -366,6 +366,43 @@ describe('the maker’s CRLs', () => {
     await expect(unitOf(fallen)).rejects.toMatchObject({ code: 'CERT_REVOKED' });
   });
 
+  test('what one anchor of the model says is revoked, no other one carries', async () => {
+    const model = newModel();
+    const [first, second] = [root(), root()];
+    const subject = '/O=Garam/CN=Cross';
+    const one = ca(first, { subject });
+    const other = ca(second, { subject, keyOf: one });
+    const [own, bad] = [leaf(one), leaf(one)];
+    const serialNumber = await addUnit(model, own);
+    await addUnit(model, bad);
+    const names = [await addAnchor(model, first, [one]), await addAnchor(model, second, [other])].map(
+      ({ name }) => name,
+    );
+    expect(await unitOf(bad)).not.toBeNull();
+    for (const name of names) {
+      await core.vendorOffice.importCrl({ name, crlDer: pki.crl(one, { revoked: [bad] }), actor });
+      await expect(unitOf(bad)).rejects.toMatchObject({ code: 'CERT_REVOKED' });
+      expect(await unitOf(own)).toBe(serialNumber);
+      await db.pool.query(`UPDATE vendor_anchor SET crls = '{}' WHERE name = $1`, [name]);
+    }
+  });
+
+  test('a CA that changed its key under its name has a list for each key', async () => {
+    const model = newModel();
+    const anchor = root();
+    const subject = '/O=Garam/CN=Rolling';
+    const [before, after] = [ca(anchor, { subject }), ca(anchor, { subject })];
+    const [old, fresh] = [leaf(before), leaf(after)];
+    await addUnit(model, old);
+    await addUnit(model, fresh);
+    const { name } = await addAnchor(model, anchor, [before, after]);
+    await core.vendorOffice.importCrl({ name, crlDer: pki.crl(before, { revoked: [old], number: 9 }), actor });
+    const { crls } = await core.vendorOffice.importCrl({ name, crlDer: pki.crl(after, { number: 1 }), actor });
+    expect(crls).toHaveLength(2);
+    await expect(unitOf(old)).rejects.toMatchObject({ code: 'CERT_REVOKED' });
+    expect(await unitOf(fresh)).not.toBeNull();
+  });
+
   test('an older list takes nothing back; a stranger’s, an ended and an unreadable one are refused', async () => {
     const model = newModel();
     const anchor = root();
