@@ -25,6 +25,8 @@ export interface VendorWish {
   readonly digest?: 'sha256' | 'sha1';
   /** Signs the same key again. */
   readonly keyOf?: VendorCertificate;
+  /** It was good for a day, two days ago. */
+  readonly expired?: boolean;
 }
 
 export const CA_EXTENSIONS = ['basicConstraints=critical,CA:TRUE', 'keyUsage=critical,keyCertSign,cRLSign'];
@@ -94,6 +96,10 @@ export class VendorPki {
     const keyOptions = keyOf === undefined ? [...KEY_OPTIONS[key], '-nodes', '-keyout', keyFile] : ['-key', keyFile];
     openssl(['req', '-new', '-utf8', ...keyOptions, '-subj', subject, '-out', requestFile]);
     writeFileSync(join(dir, 'ext'), [...extensions, ...IDENTIFIERS, ''].join('\n'));
+    if (wish.expired === true && parent !== null) {
+      this.#certifyThen(dir, parent);
+      return { certFile, keyFile, der: onlyBlock(readFileSync(certFile, 'utf8')) };
+    }
     openssl([
       ...['x509', '-req', '-in', requestFile, `-${digest}`, '-days', String(days), '-extfile', join(dir, 'ext')],
       ...['-set_serial', `0x01${Buffer.from(crypto.getRandomValues(new Uint8Array(8))).toString('hex')}`],
@@ -101,6 +107,22 @@ export class VendorPki {
       ...['-out', certFile],
     ]);
     return { certFile, keyFile, der: onlyBlock(readFileSync(certFile, 'utf8')) };
+  }
+
+  /** `openssl x509` begins now; only `openssl ca` takes dates. */
+  #certifyThen(dir: string, parent: VendorCertificate): void {
+    writeFileSync(join(dir, 'index'), '');
+    writeFileSync(
+      join(dir, 'ca.cnf'),
+      `[ca]\ndefault_ca=c\n[c]\ndatabase=${dir}/index\nnew_certs_dir=${dir}\nrand_serial=yes\ndefault_md=sha256\npolicy=p\n[p]\ncommonName=supplied\norganizationName=optional\n`,
+    );
+    const day = (offset: number): string =>
+      new Date(Date.now() + offset * 86_400_000).toISOString().replaceAll(/[-:T]|\.\d+/g, '');
+    openssl([
+      ...['ca', '-batch', '-notext', '-config', join(dir, 'ca.cnf'), '-extfile', join(dir, 'ext')],
+      ...['-cert', parent.certFile, '-keyfile', parent.keyFile, '-in', join(dir, 'csr'), '-out', join(dir, 'cert')],
+      ...['-startdate', day(-2), '-enddate', day(-1)],
+    ]);
   }
 }
 
