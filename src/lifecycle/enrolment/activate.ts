@@ -56,6 +56,8 @@ async function judgeAndAct(deps: ActivationDeps, claim: Claim): Promise<IssuedAn
       // 7a. Two holders of everything the first claim proved, its line included: both held, nothing issued.
       await checkLine(deps, claim, requireGrant(grant));
       throw await contestClaim(deps, claim, verdict.view);
+    case 'hard':
+      throw await contestClaim(deps, claim, verdict.view, verdict.presentedSlotId);
     case 'issue':
       // 7. Line, 8. issuance: the grant is spent and the unit becomes ACTIVE in issuance's own transactions.
       return issueFirst(deps, claim, verdict, requireGrant(grant));

@@ -21,6 +21,8 @@ export type ClaimVerdict =
   | { readonly kind: 'same-certificate'; readonly slotId: number }
   /** Everything the first claim proved is proved again, with another key, after the first was confirmed (rules 3.4). */
   | { readonly kind: 'contest'; readonly view: LineageView }
+  /** A displaced key, proved again: a second holder, whatever it asks for (rules section 4). */
+  | { readonly kind: 'hard'; readonly view: LineageView; readonly presentedSlotId: number }
   | { readonly kind: 'refuse'; readonly error: FemtoError; readonly evidence?: ClaimEvidence };
 
 /** Recorded beside a refusal; restricts nobody. */
@@ -83,8 +85,9 @@ function refuseStaleKey({ credential, live, liveAt }: ClaimSituation): ClaimVerd
     return null;
   }
   const competingAt = presented.displacedAt ?? head.confirmedAt ?? head.createdAt;
-  const evidence = evidenceOf('strong', STALE_KEY, live);
-  return refuse(error, liveAt.getTime() > competingAt.getTime() ? evidence : undefined);
+  if (liveAt.getTime() <= competingAt.getTime()) return refuse(error);
+  if (presented.state === 'displaced') return { kind: 'hard', view: live, presentedSlotId: presented.id };
+  return refuse(error, evidenceOf('strong', STALE_KEY, live));
 }
 
 const STALE_KEY = 'reactivation by a key that is not the last';

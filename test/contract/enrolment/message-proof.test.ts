@@ -97,6 +97,29 @@ describe('a message without a value of ours (rules sections 3 and 4)', () => {
   });
 });
 
+describe('a displaced key that claims the unit anew (rules section 4)', () => {
+  test('is a second holder: recorded messages change nothing, the key shown again holds both', async () => {
+    const unit = await world.addUnit();
+    const first = await activate(unit, { code: await world.grant(unit) });
+    await settle(unit, first.certificate, true);
+    const lost = await renew(first.certificate.der);
+    await renew(first.certificate.der, { provedAt: new Date() });
+    const claim = async (provedAt: Date) =>
+      world.rooms.enrolment.activate({
+        credential: await credentialOf(lost.certificate.der, provedAt),
+        csr: csrFor(freshKey()),
+        code: null,
+        idempotencyKey: null,
+        freshness: { by: 'handshake' },
+      });
+    expect(await codeOf(claim(NOT_LIVE))).toMatchObject({ code: 'PREDECESSOR_MISMATCH' });
+    expect(await stateOf(unit)).toBe('ACTIVE');
+    expect(await codeOf(claim(new Date()))).toMatchObject({ code: 'FORK_HARD' });
+    expect(await stateOf(unit)).toBe('QUARANTINED');
+    expect((await world.ledger(unit, 'lineage.forked')).at(-1)).toMatchObject({ grade: 'hard', row: 'displaced key' });
+  });
+});
+
 describe('the unit’s word on what it was given (CMP certConf)', () => {
   test('accepted: the slot is confirmed by certConf, and saying it twice is harmless', async () => {
     const unit = await world.addUnit();

@@ -136,23 +136,25 @@ describe('generation 0 after the confirmation', () => {
     expect(verdict({ live, credential, grant: open }).kind).toBe('issue');
   });
 
-  test('a displaced or older operational key proves no reactivation, whatever the grant; live, it is strong evidence', () => {
+  test('an operational key left behind proves no reactivation, whatever the grant; live, an older one is strong evidence and a displaced one hard', () => {
     const stale = aLineage([
       aSlot({ state: 'confirmed', confirmedAt: at(1) }),
       aSlot({ id: 12, generation: 2, state: 'displaced', spkiHash: Buffer.alloc(32, 3), displacedAt: at(5) }),
       aSlot({ id: 13, generation: 2, state: 'confirmed', spkiHash: Buffer.alloc(32, 4), confirmedAt: at(10) }),
     ]);
-    for (const [slotId, provedBefore] of [
-      [11, at(9)],
-      [12, at(5)],
-    ] as const) {
-      const credential = { kind: 'operational', slotId } as const;
-      for (const grant of [open, spent, wrong, none]) {
-        expect(refusalOf({ live: stale, credential, grant })).toBe('PREDECESSOR_MISMATCH');
-      }
-      expect(verdict({ live: stale, credential })).toMatchObject({ evidence: { grade: 'strong', lineageId: 5 } });
-      expect(verdict({ live: stale, credential, liveAt: provedBefore })).not.toHaveProperty('evidence');
+    const older = { kind: 'operational', slotId: 11 } as const;
+    const displaced = { kind: 'operational', slotId: 12 } as const;
+    for (const grant of [open, spent, wrong, none]) {
+      expect(refusalOf({ live: stale, credential: older, grant })).toBe('PREDECESSOR_MISMATCH');
+      expect(verdict({ live: stale, credential: displaced, grant })).toMatchObject({
+        kind: 'hard',
+        presentedSlotId: 12,
+      });
     }
+    expect(verdict({ live: stale, credential: older })).toMatchObject({ evidence: { grade: 'strong', lineageId: 5 } });
+    // Shown before the competing event, neither proves anything.
+    expect(verdict({ live: stale, credential: older, liveAt: at(9) })).not.toHaveProperty('evidence');
+    expect(refusalOf({ live: stale, credential: displaced, liveAt: at(5) })).toBe('PREDECESSOR_MISMATCH');
     expect(verdict({ live: stale, credential: { kind: 'operational', slotId: 13 } }).kind).toBe('issue');
   });
 
