@@ -55,7 +55,7 @@ export interface CmpWorld {
   readonly first: CmpReplica;
   /** The RA as the routers see it; null makes them answer 503. */
   ra: RaCredential | null;
-  addReplica(): Promise<CmpReplica>;
+  addReplica(options?: Parameters<DeviceWorld['addReplica']>[0]): Promise<CmpReplica>;
   /** `openssl cmp -cmd <command>` with trust, recipient and outputs in place. */
   openssl(command: string, call?: OpensslCall): Promise<OpensslRun>;
   /** POSTs bytes as a client of ours would; HTTP status and body. */
@@ -167,7 +167,7 @@ export async function startCmpWorld(): Promise<CmpWorld> {
     set ra(value) {
       holder.ra = value;
     },
-    addReplica: async () => serve(wireCore(transactorOf(world.db.pool)), await world.addReplica()),
+    addReplica: async (options) => serve(wireCore(transactorOf(world.db.pool)), await world.addReplica(options)),
     openssl,
     post: (der, options = {}) => post(options.replica ?? first, der, options),
     newKey: unit.newKey,
