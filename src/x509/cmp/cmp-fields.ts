@@ -1,7 +1,7 @@
 import { TAG } from '../der.js';
 import { badDer, checkMinimalInteger, type DerElement, DerReader, oidValue, unsignedMagnitude } from '../der-reader.js';
 import { isEmptyName, nameAttributes } from '../distinguished-name.js';
-import { INFO_ITEMS_MAX, TEXT_CHARACTERS_MAX } from './limits.js';
+import { BODY_ITEMS_MAX, INFO_ITEMS_MAX, TEXT_CHARACTERS_MAX } from './limits.js';
 import type { CertIdView, GeneralNameView, InfoItem } from './pki-message.js';
 
 /** The one element inside an EXPLICIT tag. */
@@ -10,6 +10,16 @@ export function insideTag(element: DerElement, innerTag: number, what: string): 
   const value = inner.expect(innerTag, what);
   inner.end();
   return value;
+}
+
+/** Members of a SEQUENCE OF. An empty list is let through: the listener refuses any number but one. */
+export function readMembers<T>(list: DerReader, read: (list: DerReader) => T): T[] {
+  const members: T[] = [];
+  while (!list.atEnd) {
+    if (members.length === BODY_ITEMS_MAX) list.fail(`has more than ${BODY_ITEMS_MAX} members`);
+    members.push(read(list));
+  }
+  return members;
 }
 
 /** INTEGER of at most 32 bits, also below zero: certReqId is -1 where nothing has a number. */

@@ -1,8 +1,9 @@
 import { TAG } from '../der.js';
 import { oidValue, readDer } from '../der-reader.js';
-import { type SignatureAlgorithm, signatureAlgorithmOf, verifySignature } from '../signature-algorithm.js';
+import { type SignatureAlgorithm, verifySignature } from '../signature-algorithm.js';
 import type { Spki } from '../spki.js';
 import { CmpFault, faultAs } from './cmp-fault.js';
+import { cmpSignatureAlgorithmOf } from './cmp-signature-algorithm.js';
 import { isMacAlgorithm, type MacAlgorithm, readMacAlgorithm } from './mac-algorithm.js';
 import type { PkiMessage } from './pki-message.js';
 
@@ -22,7 +23,7 @@ export function protectionOf({ protectionAlgDer, protection }: PkiMessage): Prot
   if (protectionAlgDer === undefined || protection === undefined) {
     throw new CmpFault('badMessageCheck', 'The message has one of protectionAlg and protection without the other.');
   }
-  const algorithm = signatureAlgorithmOf(protectionAlgDer);
+  const algorithm = cmpSignatureAlgorithmOf(protectionAlgDer);
   if (algorithm !== undefined) return { kind: 'signature', algorithm };
   const id = faultAs('badAlg', () =>
     oidValue(readDer(protectionAlgDer, TAG.SEQUENCE, 'protectionAlg').expect(TAG.OID).content, 'protectionAlg'),
@@ -40,6 +41,6 @@ export function protectionOf({ protectionAlgDer, protection }: PkiMessage): Prot
 export function verifySignatureProtection(message: PkiMessage, spki: Spki): boolean {
   const { protectionAlgDer, protection, protectedDer } = message;
   if (protectionAlgDer === undefined || protection === undefined) return false;
-  const algorithm = signatureAlgorithmOf(protectionAlgDer);
+  const algorithm = cmpSignatureAlgorithmOf(protectionAlgDer);
   return algorithm !== undefined && verifySignature(algorithm, protectedDer, spki, protection);
 }

@@ -1,10 +1,10 @@
 import { TAG } from '../der.js';
 import { badDer, type DerElement, DerReader } from '../der-reader.js';
 import { BODY_TAG } from './body-tag.js';
-import { insideTag, readInfoItems, shortInteger } from './cmp-fields.js';
-import { BODY_ITEMS_MAX } from './limits.js';
+import { insideTag, readInfoItems, readMembers, shortInteger } from './cmp-fields.js';
 import type { CertStatusView, CmpBody } from './pki-message.js';
-import { readResponseBody } from './read-response-body.js';
+import { readCertRep } from './read-cert-rep.js';
+import { readRareBody } from './read-rare-body.js';
 import { readRevDetails } from './read-rev-details.js';
 import { readStatusInfo } from './status-info.js';
 
@@ -15,8 +15,8 @@ const KIND_OF_TAG: ReadonlyMap<number, BodyKind> = new Map(
 const EXPLICIT = 0xa0;
 
 /**
- * What we serve is read by hand, because that is what traffic is made of; what only we send is read back through the
- * decorated schema, the definition itself.
+ * What traffic is made of is read by hand; the rare bodies, which only we send, are read back through the decorated schema,
+ * the definition itself.
  *
  * @param element  the whole PKIBody, its bytes already past the DER gate
  * @throws FemtoError BAD_REQUEST
@@ -44,21 +44,22 @@ export function readBody(element: DerElement): CmpBody {
     case 'pollReq':
       return { kind, certReqIds: listOf(element, kind, (list) => readPollReq(list.enter(TAG.SEQUENCE, 'pollReq'))) };
     case 'genm':
+    case 'genp':
       return { kind, items: readInfoItems(new DerReader(insideTag(element, TAG.SEQUENCE, kind).content, kind), kind) };
+    case 'ip':
+    case 'cp':
+    case 'kup':
+      return { kind, ...readCertRep(new DerReader(insideTag(element, TAG.SEQUENCE, kind).content, kind)) };
+    case 'pkiConf':
+      if (insideTag(element, TAG.NULL, kind).content.length > 0) throw badDer(kind, 'has a NULL with content');
+      return { kind };
     default:
-      return readResponseBody(kind, element);
+      return readRareBody(kind, element);
   }
 }
 
-/** Members of the body's SEQUENCE OF. An empty list is let through: the listener refuses any number but one. */
 function listOf<T>(element: DerElement, what: string, read: (list: DerReader) => T): T[] {
-  const list = new DerReader(insideTag(element, TAG.SEQUENCE, what).content, what);
-  const members: T[] = [];
-  while (!list.atEnd) {
-    if (members.length === BODY_ITEMS_MAX) list.fail(`has more than ${BODY_ITEMS_MAX} members`);
-    members.push(read(list));
-  }
-  return members;
+  return readMembers(new DerReader(insideTag(element, TAG.SEQUENCE, what).content, what), read);
 }
 
 function readCertStatus(fields: DerReader): CertStatusView {

@@ -4,10 +4,10 @@ import { onlyAttribute } from '../distinguished-name.js';
 import { type KeyRequest, readWishes } from '../key-request.js';
 import { OID } from '../oids.js';
 import { refusePrivateKey } from '../private-key-material.js';
-import { signatureAlgorithmOf } from '../signature-algorithm.js';
 import { readSpki } from '../spki.js';
 import { CmpFault, faultAs } from './cmp-fault.js';
 import { readCmpCertId, shortInteger, utf8Value } from './cmp-fields.js';
+import { cmpSignatureAlgorithmOf } from './cmp-signature-algorithm.js';
 import { type CrmfTemplate, readCrmfTemplate } from './crmf-template.js';
 import { BODY_ITEMS_MAX, REG_TOKEN_CHARACTERS_MAX } from './limits.js';
 import type { CertIdView } from './pki-message.js';
@@ -146,7 +146,7 @@ function keyRequestOf(
   );
   const { sanDns, asksFor } = faultAs('badCertTemplate', () => readWishes(extensions));
   const spki = faultAs('badCertTemplate', () => readSpki(spkiDer));
-  const signatureAlgorithm = signatureAlgorithmOf(popo.algorithmDer);
+  const signatureAlgorithm = cmpSignatureAlgorithmOf(popo.algorithmDer);
   if (signatureAlgorithm === undefined) {
     throw new CmpFault(
       'badAlg',

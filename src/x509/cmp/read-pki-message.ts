@@ -50,12 +50,13 @@ function readGated(der: Buffer): PkiMessage {
   };
 }
 
+/** An empty list is not ASN.1's SIZE (1..MAX), but was written by OpenSSL's CMP code of 2018, and means what it seems to. */
 function readExtraCerts(element: DerElement): Buffer[] {
   const list = new DerReader(insideTag(element, TAG.SEQUENCE, 'extraCerts').content, 'extraCerts');
   const certificates: Buffer[] = [];
-  do {
+  while (!list.atEnd) {
     if (certificates.length === EXTRA_CERTS_MAX) list.fail(`hold more than ${EXTRA_CERTS_MAX} certificates`);
     certificates.push(list.expect(TAG.SEQUENCE, 'certificate').der);
-  } while (!list.atEnd);
+  }
   return certificates;
 }

@@ -6,6 +6,7 @@ import type { StatusInfo } from './pki-message.js';
 
 const WHAT = 'PKIStatusInfo';
 const STATUS_NAMES = Object.keys(PKI_STATUS) as PkiStatus[];
+const FAIL_OCTETS_MAX = 17;
 const FAIL_NAMES = Object.keys(FAIL_INFO) as FailInfo[];
 
 /** PKIStatusInfo from its SEQUENCE. Bits of failInfo that the standard has not named are passed over. */
@@ -18,15 +19,22 @@ export function readStatusInfo(element: DerElement): StatusInfo {
   return statusInfoOf(
     number,
     text === undefined ? [] : readFreeText(new DerReader(text.content, 'statusString'), 'statusString'),
-    failInfo === undefined ? [] : namedBitNumbers(failInfo.content, 'failInfo'),
+    failInfo?.content,
   );
 }
 
-/** The names of the numbers on the wire. */
-export function statusInfoOf(status: number, text: readonly string[], failBits: readonly number[]): StatusInfo {
+/**
+ * The names of the numbers on the wire.
+ *
+ * @param failContent  content of the failInfo BIT STRING, its unused-bits octet in front
+ */
+export function statusInfoOf(status: number, text: readonly string[], failContent: Buffer | undefined): StatusInfo {
   const name = STATUS_NAMES[status];
   if (name === undefined) throw badDer(WHAT, `has the unknown status ${status}`);
-  const failInfo = failBits.flatMap((bit) => FAIL_NAMES[bit] ?? []);
+  if (failContent === undefined) return { status: name, text, failInfo: [] };
+  // Every bit becomes a list entry: bounded before it does.
+  if (failContent.length > FAIL_OCTETS_MAX) throw badDer('failInfo', 'has more bits than anybody named');
+  const failInfo = namedBitNumbers(failContent, 'failInfo').flatMap((bit) => FAIL_NAMES[bit] ?? []);
   return { status: name, text, failInfo };
 }
 

@@ -60,8 +60,20 @@ function bodyByHand({ body }: PkiMessage): unknown {
           hashAlg: hex(hashAlgDer),
         })),
       };
+    case 'ip':
+    case 'cp':
+    case 'kup':
+      return {
+        [body.kind]: body.responses.map(({ certReqId, status, certificateDer }) => ({
+          certReqId,
+          status: statusWords(status),
+          certificate: hex(certificateDer),
+        })),
+        caPubs: body.caPubs.map((certificate) => hex(certificate)),
+      };
     case 'genm':
-      return { genm: body.items.map(({ oid, valueDer }) => ({ oid, value: hex(valueDer) })) };
+    case 'genp':
+      return { [body.kind]: body.items.map(({ oid, valueDer }) => ({ oid, value: hex(valueDer) })) };
     case 'pollReq':
       return { pollReq: body.certReqIds };
     default:
@@ -117,6 +129,18 @@ export function readBySchema(der: Buffer): unknown {
   };
 }
 
+/**
+ * Can the schema read these bytes and write them back? Where it trips over something our readers pass over (the inside of a
+ * recipient's name), or cannot write it back (text that is not UTF-8), there is nothing to compare with.
+ */
+export function isWrittenBack(der: Buffer): boolean {
+  try {
+    return Buffer.from(AsnConvert.serialize(AsnConvert.parse(der, PKIMessage))).equals(der);
+  } catch {
+    return false;
+  }
+}
+
 function bodyBySchema(body: PKIMessage['body']): unknown {
   for (const kind of ['ir', 'cr', 'kur'] as const) {
     const requests = body[kind];
@@ -148,11 +172,25 @@ function bodyBySchema(body: PKIMessage['body']): unknown {
       })),
     };
   }
-  if (body.genm !== undefined) {
+  for (const kind of ['ip', 'cp', 'kup'] as const) {
+    const content = body[kind];
+    if (content === undefined) continue;
     return {
-      genm: [...body.genm].map(({ infoType, infoValue }) => ({
+      [kind]: [...content.response].map(({ certReqId, status, certifiedKeyPair }) => ({
+        certReqId: Number(certReqId),
+        status: statusNumbers(status),
+        certificate: bytes(certifiedKeyPair?.certOrEncCert.certificate),
+      })),
+      caPubs: [...(content.caPubs ?? [])].map(bytes),
+    };
+  }
+  for (const kind of ['genm', 'genp'] as const) {
+    const items = body[kind];
+    if (items === undefined) continue;
+    return {
+      [kind]: [...items].map(({ infoType, infoValue }) => ({
         oid: infoType,
-        value: infoValue === null ? '0500' : infoValue === undefined ? undefined : hex(Buffer.from(infoValue)),
+        value: infoValue === null ? '0500' : bytes(infoValue),
       })),
     };
   }
@@ -214,6 +252,10 @@ function encoded(value: unknown): string | undefined {
 
 function octets(value: { buffer: ArrayBuffer } | undefined): string | undefined {
   return value === undefined ? undefined : hex(Buffer.from(value.buffer));
+}
+
+function bytes(value: ArrayBuffer | undefined): string | undefined {
+  return value === undefined ? undefined : hex(Buffer.from(value));
 }
 
 function hex(bytes: Buffer): string;

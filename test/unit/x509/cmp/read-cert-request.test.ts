@@ -8,6 +8,7 @@ import {
   explicitTag,
   implicitTag,
   integer,
+  nullValue,
   oid,
   printableString,
   sequence,
@@ -98,6 +99,11 @@ describe('proof of possession, RFC 4211 section 4', () => {
     der[der.indexOf('Hanbit')] = 0x68;
     const { keyRequest } = readCertRequest(der);
     expect(keyRequest === null ? true : verifyPossession(keyRequest)).toBe(false);
+  });
+
+  test('ECDSA with NULL parameters, as older clients write it, proves as well', () => {
+    const { keyRequest } = read({ algorithmDer: sequence(oid('1.2.840.10045.4.3.2'), nullValue()) });
+    expect(keyRequest === null ? false : verifyPossession(keyRequest)).toBe(true);
   });
 
   test('SHA-1 and EdDSA proofs are badAlg', () => {

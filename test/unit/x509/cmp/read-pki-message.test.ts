@@ -11,7 +11,16 @@ import {
   readPkiMessage,
   verifySignatureProtection,
 } from '../../../../src/x509/cmp/index.js';
-import { explicitTag, integer, nullValue, octetString, oid, sequence, utf8String } from '../../../../src/x509/der.js';
+import {
+  bitString,
+  explicitTag,
+  integer,
+  nullValue,
+  octetString,
+  oid,
+  sequence,
+  utf8String,
+} from '../../../../src/x509/der.js';
 import { certificateName } from '../../../../src/x509/distinguished-name.js';
 import { dnsName } from '../../../../src/x509/general-name.js';
 import { readSpki } from '../../../../src/x509/spki.js';
@@ -184,6 +193,16 @@ describe('reading a PKIMessage, RFC 9810 section 5.1', () => {
     expect(verifySignatureProtection(readPkiMessage(der), spki)).toBe(false);
   });
 
+  test('ECDSA with NULL parameters, as older clients write it, is ECDSA; with any other it is badAlg', () => {
+    const written = (parameters: Buffer): PkiMessage =>
+      read({ header: { protectionAlg: sequence(oid('1.2.840.10045.4.3.2'), parameters) } });
+    expect(protectionOf(written(nullValue()))).toEqual({ kind: 'signature', algorithm: 'ecdsa-with-SHA256' });
+    expect(verifySignatureProtection(written(nullValue()), readSpki(spkiOf(key)))).toBe(true);
+    for (const parameters of [integer(0), sequence(), Buffer.concat([nullValue(), nullValue()])]) {
+      expect(() => protectionOf(written(parameters))).toThrow(expect.objectContaining({ failInfo: 'badAlg' }));
+    }
+  });
+
   test('an RSA vendor key may protect', () => {
     const { privateKey: rsa } = generateKeyPairSync('rsa', { modulusLength: 2048 });
     const found = read({ protect: { kind: 'signature', key: rsa, algorithm: 'sha256WithRSAEncryption' } });
@@ -243,13 +262,13 @@ describe('limits of a PKIMessage', () => {
     expect(faultOf(message({ extraCerts: [many] })).text).toContain('more than 5000 elements');
   });
 
-  test('20 extraCerts are read, 21 are not, none at all may not be spelt out', () => {
+  test('20 extraCerts are read, 21 are not, an empty list is none', () => {
     const certificates = Array.from({ length: EXTRA_CERTS_MAX }, () => filler(9));
     expect(read({ extraCerts: certificates }).extraCerts).toHaveLength(EXTRA_CERTS_MAX);
     expect(faultOf(message({ extraCerts: [...certificates, filler(9)] })).text).toContain('more than 20 certificates');
     const bare = message({ protect: { kind: 'none' } });
     const { headerDer, bodyDer } = readPkiMessage(bare);
-    expect(faultOf(sequence(headerDer, bodyDer, explicitTag(1, sequence()))).failInfo).toBe('badDataFormat');
+    expect(readPkiMessage(sequence(headerDer, bodyDer, explicitTag(1, sequence()))).extraCerts).toEqual([]);
   });
 
   test.each([
@@ -279,11 +298,48 @@ describe('limits of a PKIMessage', () => {
     ['a certReqId beyond 32 bits', requestBody.pollReq(2 ** 40)],
     ['a body that is no body', sequence(integer(1))],
     ['a status nobody defined', requestBody.certConf({ status: 7 })],
+    [
+      '17 certificate responses',
+      requestBody.other(1, sequence(sequence(...Array.from({ length: 17 }, () => sequence())))),
+    ],
+    [
+      'an error of more than 150 elements',
+      requestBody.other(23, sequence(...Array.from({ length: 151 }, () => nullValue()))),
+    ],
+    ['a failInfo of 17 octets', requestBody.other(23, sequence(sequence(integer(2), bitString(Buffer.alloc(17, 1)))))],
+    [
+      'a certConf with such a failInfo',
+      requestBody.other(
+        24,
+        sequence(sequence(octetString(), integer(0), sequence(integer(2), bitString(Buffer.alloc(17, 1))))),
+      ),
+    ],
+    [
+      'a certificate that is neither bare nor encrypted',
+      requestBody.other(
+        1,
+        sequence(sequence(sequence(integer(0), sequence(integer(0)), sequence(explicitTag(2, sequence()))))),
+      ),
+    ],
+    ['an error that is none', requestBody.other(23, sequence(octetString()))],
     ['an ip that is none', requestBody.other(1, octetString(Buffer.alloc(3)))],
     ['a pkiConf that is none', requestBody.other(19, octetString(Buffer.alloc(3)))],
     ['a body with two things inside', requestBody.other(21, Buffer.concat([sequence(), sequence()]))],
   ])('%s is badDataFormat', (_, body) => {
     expect(faultOf(message({ body })).failInfo).toBe('badDataFormat');
+  });
+
+  test('an encrypted certificate is none', () => {
+    const keyPair = sequence(explicitTag(1, sequence()), explicitTag(0, sequence()));
+    const body = requestBody.other(
+      1,
+      sequence(sequence(sequence(integer(0), sequence(integer(0)), keyPair, octetString()))),
+    );
+    expect(read({ body }).body).toEqual({
+      kind: 'ip',
+      caPubs: [],
+      responses: [{ certReqId: 0, status: { status: 'accepted', text: [], failInfo: [] } }],
+    });
   });
 
   test('an rr without issuer or serialNumber names no certificate, which the listener answers', () => {

@@ -20,7 +20,7 @@ import {
   requestBody,
 } from '../../../support/cmp-request.js';
 import { openssl } from '../openssl.js';
-import { readByHand, readBySchema } from './both-readings.js';
+import { isWrittenBack, readByHand, readBySchema } from './both-readings.js';
 import { recordedMessages } from './recorded-messages.js';
 
 const { privateKey: caller } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -132,15 +132,13 @@ describe('the schema and the hot readers say the same', () => {
         const der = Buffer.from(all[which] ?? Buffer.alloc(1));
         der[where % der.length] = octet;
         const byHand = taken(der);
-        // Where the schema trips over something we pass over (the inside of a recipient's name), or cannot write it back
-        // (text that is not UTF-8), there is nothing to compare with.
         if (byHand === undefined || !isWrittenBack(der)) return;
         compared += 1;
         expect(byHand).toEqual(readBySchema(der));
       }),
-      { numRuns: 1_000 },
+      { numRuns: 400 },
     );
-    expect(compared).toBeGreaterThan(300);
+    expect(compared).toBeGreaterThan(150);
   });
 });
 
@@ -150,13 +148,5 @@ function taken(der: Buffer): unknown {
   } catch (thrown) {
     if (thrown instanceof CmpFault || thrown instanceof FemtoError) return undefined;
     throw thrown;
-  }
-}
-
-function isWrittenBack(der: Buffer): boolean {
-  try {
-    return Buffer.from(AsnConvert.serialize(AsnConvert.parse(der, PKIMessage))).equals(der);
-  } catch {
-    return false;
   }
 }
