@@ -166,9 +166,7 @@ describe.each(PROTOCOL_NAMES)('a unit that speaks %s', (name) => {
     await p().confirm(first);
     expect(await life.forks(unit)).toEqual(['soft']);
     // An hour must lie between two of them (rules section 4).
-    await world.db.pool.query(`UPDATE lineage SET last_soft_at = now() - interval '61 minutes' WHERE unit_id = $1`, [
-      unit.id,
-    ]);
+    await life.hourLater(unit);
     await p().renew(first, { loseAnswer: true });
     const second = await nextOf(p(), first);
     await nextOf(p(), second);

@@ -35,6 +35,10 @@ export interface Life {
   /** `<generation> <state>`, in order of issue; lineages one after another. */
   generations(unit: Named): Promise<string[]>;
   serialOf(op: CurlCredential): string;
+  /** Serial of the newest certificate that stands. */
+  headOf(unit: Named): Promise<string>;
+  /** Puts the unit's last soft displacement more than an hour back. */
+  hourLater(unit: Named): Promise<void>;
   /** Kinds of all entries about a unit, numbered or not. */
   kinds(unit: Named): Promise<string[]>;
   /** Bodies of the entries of a kind. */
@@ -114,6 +118,19 @@ export async function openLife(world: DeviceWorld): Promise<Life> {
         `SELECT generation || ' ' || state AS value FROM lineage_slot WHERE unit_id = $1 ORDER BY lineage_id, id`,
         [id],
       ),
+    headOf: async ({ id }) =>
+      (
+        await column<string>(
+          `SELECT encode(serial, 'hex') AS value FROM lineage_slot
+           WHERE unit_id = $1 AND state IN ('pending', 'confirmed') ORDER BY lineage_id DESC, generation DESC LIMIT 1`,
+          [id],
+        )
+      )[0] ?? '',
+    hourLater: async ({ id }) => {
+      await db.pool.query(`UPDATE lineage SET last_soft_at = last_soft_at - interval '61 minutes' WHERE unit_id = $1`, [
+        id,
+      ]);
+    },
     serialOf: (op) => certificateOf(op).serial.toString('hex'),
     kinds: ({ serialNumber }) =>
       column<string>(`SELECT kind AS value FROM (${RECORD}) AS record WHERE subject = $1 ORDER BY part, place`, [

@@ -3,7 +3,7 @@
  * Expectations are the tests' own; a driver only says what it sends, and what came of it.
  */
 import { createHash } from 'node:crypto';
-import { existsSync } from 'node:fs';
+import { copyFileSync, existsSync, mkdtempSync } from 'node:fs';
 import { join } from 'node:path';
 import { runClient } from './command.js';
 import { type CurlCredential, curlUnit } from './curl-unit.js';
@@ -56,12 +56,20 @@ export interface ProtocolTarget {
 }
 
 export function unitProtocols(target: ProtocolTarget): Readonly<Record<ProtocolName, UnitProtocol>> {
+  const own = (): ProtocolTarget => ({ ...target, dir: scratchIn(target.dir) });
   return {
-    REST: restProtocol(target),
-    EST: estProtocol(target),
-    'EST by strongSwan': strongswanProtocol(target),
-    CMP: cmpProtocol(target),
+    REST: restProtocol(own()),
+    EST: estProtocol(own()),
+    'EST by strongSwan': strongswanProtocol(own()),
+    CMP: cmpProtocol(own()),
   };
+}
+
+/** A directory of the client's own with the roots it trusts: clients number their files from one. */
+export function scratchIn(dir: string): string {
+  const scratch = mkdtempSync(join(dir, 'unit-'));
+  for (const name of ['services-root.pem', 'access-root.pem']) copyFileSync(join(dir, name), join(scratch, name));
+  return scratch;
 }
 
 /** The device API, with curl and openssl. */
