@@ -13,8 +13,8 @@ import { AlgorithmIdentifier, Extensions, GeneralName } from '@peculiar/asn1-x50
 import { CertId, CertReqMessages, CertTemplate } from './crmf-schema.js';
 
 /**
- * CMP as its module defines it: EXPLICIT TAGS by default. This is the definition: bodies that only we send are read back
- * through it, and the hot readers of what others send us are proved equal to it (docs/decisions/cmp-asn1.md).
+ * CMP as its module defines it: EXPLICIT TAGS by default. This is the definition: the rare bodies are read through it, and
+ * the hand-written readers of all others are proved equal to it (docs/decisions/cmp-asn1.md).
  *
  * Certificates and CRLs stay bytes (ANY): readCertificate and readCrl are their only readers.
  *

@@ -11,7 +11,7 @@ import { AlgorithmIdentifier, Extensions, GeneralName, Name, SubjectPublicKeyInf
 
 /**
  * CRMF as its module defines it: IMPLICIT TAGS by default, except round a CHOICE (Name, Time, GeneralName), where a tag is
- * always explicit. This is the definition; the hot readers are proved equal to it (docs/decisions/cmp-asn1.md).
+ * always explicit. This is the definition; the hand-written readers are proved equal to it (docs/decisions/cmp-asn1.md).
  *
  * Leaf types stand before their users: decorators run when the file loads.
  *
