@@ -248,7 +248,11 @@ async function mayJudgeAgain(
   if (code === 'NONCE_BAD') return presented.isRepeat && round < SIBLING_ROUNDS_MAX;
   if (code !== 'STATE_CONFLICT' && code !== 'KEY_IN_USE' && code !== 'RETRY_LATER') return false;
   const slot = await deps.lineages.slotByKey(deps.transactor.read, presented.csr.spki.spkiHash);
-  if (slot?.unitId === presented.unit.id && slot.state !== 'displaced' && slot.state !== 'abandoned') return true;
+  // Only what follows the presented certificate is a sibling's work; its own key, or an older one, stays refused.
+  const follows = slot !== null && slot.generation > (presented.credential.record?.generation ?? 0);
+  if (follows && slot.unitId === presented.unit.id && slot.state !== 'displaced' && slot.state !== 'abandoned') {
+    return true;
+  }
   return code === 'STATE_CONFLICT' && round < REJUDGED_MAX;
 }
 
