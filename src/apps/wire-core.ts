@@ -26,9 +26,10 @@ import { modelStore } from '../lifecycle/registry/model-store.pg.js';
 import { placeStore } from '../lifecycle/registry/place-store.pg.js';
 import { unitStore } from '../lifecycle/registry/unit-store.pg.js';
 import { vendorAnchorStore } from '../lifecycle/registry/vendor-anchor-store.pg.js';
-import { makeRevocation, type Revocation } from '../lifecycle/revocation/index.js';
-import { revocationStore } from '../lifecycle/revocation/revocation-store.pg.js';
-import { statusRowStore } from '../lifecycle/status/status-row-store.pg.js';
+import { type BlockedKeyReader, makeRevocation, type Revocation } from '../lifecycle/revocation/index.js';
+import { blockedKeyReader, revocationStore } from '../lifecycle/revocation/revocation-store.pg.js';
+import type { CredentialStatusReader } from '../lifecycle/status/index.js';
+import { credentialStatusReader, statusRowStore } from '../lifecycle/status/status-row-store.pg.js';
 import type { Clock, RandomBytes } from '../platform/clock.js';
 import type { Transactor } from '../platform/db/transaction.js';
 import type { Ledger } from '../platform/ledger/ledger.js';
@@ -52,7 +53,8 @@ export interface Core {
   readonly vendorOffice: VendorOffice;
   readonly lineages: Lineages;
   readonly revocation: Revocation;
-  readonly certificates: CertificateReader;
+  /** What a door asks of a certificate that it is shown; each part from the room whose table it is. */
+  readonly certificates: CertificateReader & CredentialStatusReader & BlockedKeyReader;
 }
 
 export function wireCore(transactor: Transactor, clock: Clock = systemClock, random: RandomBytes = systemRandom): Core {
@@ -103,7 +105,7 @@ export function wireCore(transactor: Transactor, clock: Clock = systemClock, ran
     vendorOffice,
     lineages,
     revocation,
-    certificates: pgCertificateReader,
+    certificates: { ...pgCertificateReader, ...credentialStatusReader, ...blockedKeyReader },
   };
 }
 

@@ -5,7 +5,6 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CompactSign, SignJWT } from 'jose';
-import { pgCertificateReader } from '../../src/lifecycle/enrolment/certificate-reader.pg.js';
 import { bootstrapReader, onceGuard } from '../../src/lifecycle/factory/bootstrap-reader.pg.js';
 import { factoryCredentialStore } from '../../src/lifecycle/factory/credential-store.pg.js';
 import { type FactoryOffice, makeFactoryOffice } from '../../src/lifecycle/factory/index.js';
@@ -29,6 +28,7 @@ import { makerStore } from '../../src/lifecycle/registry/maker-store.pg.js';
 import { modelStore } from '../../src/lifecycle/registry/model-store.pg.js';
 import { placeStore } from '../../src/lifecycle/registry/place-store.pg.js';
 import { unitStore } from '../../src/lifecycle/registry/unit-store.pg.js';
+import { credentialStatusReader } from '../../src/lifecycle/status/status-row-store.pg.js';
 import type { Clock } from '../../src/platform/clock.js';
 import { ledger } from '../../src/platform/ledger/ledger.pg.js';
 import { systemClock, systemRandom } from '../../src/platform/system-clock.js';
@@ -102,7 +102,7 @@ export async function startFactoryWorld(): Promise<FactoryWorld> {
     macKey: randomBytes(32),
     random: systemRandom,
     bootstraps: bootstrapReader,
-    certificates: pgCertificateReader,
+    certificates: credentialStatusReader,
     issuance,
     revocation: rooms.revocation,
   });

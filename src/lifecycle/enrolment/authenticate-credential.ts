@@ -4,6 +4,7 @@ import { FemtoError } from '../../platform/errors.js';
 import { type Certificate, readCertificate } from '../../x509/certificate.js';
 import type { Issuer, OwnCredential, Unit } from '../model/index.js';
 import type { IssuerDirectory, Registry } from '../registry/index.js';
+import type { CredentialStatusReader } from '../status/index.js';
 import type { CertificateReader, PresentedCertificate, ProvedCredential } from './credential.js';
 
 export interface AuthenticationDeps {
@@ -11,7 +12,7 @@ export interface AuthenticationDeps {
   readonly clock: Clock;
   readonly issuers: IssuerDirectory;
   readonly registry: Pick<Registry, 'unitById'>;
-  readonly certificates: CertificateReader;
+  readonly certificates: CertificateReader & CredentialStatusReader;
   /** Certificates of makers' own CAs. */
   readonly vendors: VendorJudge;
   /** A certificate that chains to us and is in no record (AUD-2): entered as revoked, alarmed. */

@@ -1,4 +1,4 @@
-import type { CertificateRecord, CredentialStatus } from '../model/index.js';
+import type { CertificateRecord } from '../model/index.js';
 import type { CertificateReader } from './credential.js';
 
 interface CertificateRow {
@@ -28,18 +28,6 @@ export const pgCertificateReader: CertificateReader = {
       [notAfter, issuerId, serial],
     );
     return rows[0] === undefined ? null : toRecord(rows[0]);
-  },
-  status: async (tx, { issuerId, serial }) => {
-    const { rows } = await tx.query<{ state: 'held' | 'revoked' | 'released' }>(
-      'SELECT state FROM revoked_certificate WHERE issuer_id = $1 AND serial = $2',
-      [issuerId, serial],
-    );
-    const state = rows[0]?.state ?? 'released';
-    return (state === 'released' ? 'good' : state) satisfies CredentialStatus;
-  },
-  isBlockedKey: async (tx, spkiHash) => {
-    const { rows } = await tx.query('SELECT 1 FROM blocked_key WHERE spki_hash = $1', [spkiHash]);
-    return rows.length > 0;
   },
 };
 

@@ -7,7 +7,7 @@ import type { Issuance } from '../issuance/index.js';
 import type { Lineages } from '../lineage/index.js';
 import type { Unit } from '../model/index.js';
 import type { Registry } from '../registry/index.js';
-import type { Revocation } from '../revocation/index.js';
+import type { BlockedKeyReader, Revocation } from '../revocation/index.js';
 import type { CertificateReader, ProvedCredential } from './credential.js';
 import type { GrantStore } from './grant-store.js';
 import type { Nonces, VerifiedNonce } from './nonce.js';
@@ -20,7 +20,7 @@ export interface ActivationDeps {
   readonly lineages: Lineages;
   readonly issuance: Pick<Issuance, 'issue'>;
   readonly revocation: Pick<Revocation, 'quarantine' | 'setStatus'>;
-  readonly certificates: CertificateReader;
+  readonly certificates: CertificateReader & BlockedKeyReader;
   readonly grants: GrantStore;
   readonly guard: RequestGuard;
   readonly nonces: Nonces;

@@ -1,5 +1,5 @@
 import type { Transaction } from '../../platform/db/transaction.js';
-import type { CertificateRecord, CredentialStatus } from '../model/index.js';
+import type { CertificateRecord } from '../model/index.js';
 
 export type { ProvedCredential } from '../model/index.js';
 
@@ -12,11 +12,9 @@ export interface PresentedCertificate {
   readonly address: string;
 }
 
-/** The record of issued certificates and their status, read by value. */
+/** The record of issued certificates, read by value. */
 export interface CertificateReader {
   record(tx: Transaction, key: CertificateKey): Promise<CertificateRecord | null>;
-  status(tx: Transaction, key: Pick<CertificateKey, 'issuerId' | 'serial'>): Promise<CredentialStatus>;
-  isBlockedKey(tx: Transaction, spkiHash: Buffer): Promise<boolean>;
 }
 
 export interface CertificateKey {

@@ -12,6 +12,7 @@ import type {
   UnitStore,
 } from '../registry/index.js';
 import type { Revocation } from '../revocation/index.js';
+import type { CredentialStatusReader } from '../status/index.js';
 import type { FactoryCredentialStore } from './factory-credential.js';
 import type { MacSecretStore } from './mac-secret.js';
 
@@ -32,7 +33,7 @@ export interface FactoryDeps {
   readonly macKey: Buffer;
   readonly random: RandomBytes;
   readonly bootstraps: BootstrapReader;
-  readonly certificates: StatusReader;
+  readonly certificates: CredentialStatusReader;
   readonly issuance: Pick<Issuance, 'issue'>;
   readonly revocation: Pick<Revocation, 'setStatus' | 'blockKey'>;
 }
@@ -41,14 +42,6 @@ export interface FactoryDeps {
 export interface OnceGuard {
   /** False when the hash was spent before. The row may be purged after `expiresAt`. */
   spendOnce(tx: Transaction, hash: Buffer, expiresAt: Date): Promise<boolean>;
-}
-
-/** Status of a certificate by our own record. */
-export interface StatusReader {
-  status(
-    tx: Transaction,
-    key: { readonly issuerId: number; readonly serial: Buffer },
-  ): Promise<'good' | 'held' | 'revoked'>;
 }
 
 /** Bootstrap certificates of a unit, as issuance recorded them. */

@@ -1,6 +1,6 @@
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { Selection } from './revocation.js';
-import type { KnownCertificate, RevocationStore, SelectedUnit } from './revocation-store.js';
+import type { BlockedKeyReader, KnownCertificate, RevocationStore, SelectedUnit } from './revocation-store.js';
 
 /** An expired head or head − 1 may still renew this long after notAfter (rules 4), so a revocation must reach it. */
 const COMEBACK = `interval '31 days'`;
@@ -115,6 +115,11 @@ export const revocationStore: RevocationStore = {
       what,
     ]);
   },
+};
+
+export const blockedKeyReader: BlockedKeyReader = {
+  isBlockedKey: async (tx, spkiHash) =>
+    (await tx.query('SELECT 1 FROM blocked_key WHERE spki_hash = $1', [spkiHash])).rowCount > 0,
 };
 
 async function unitIds(tx: Transaction, selection: Selection): Promise<number[] | null> {

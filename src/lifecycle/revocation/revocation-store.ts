@@ -53,3 +53,8 @@ export interface RevocationStore {
   lockRestrictionUse(tx: Transaction, personId: number, since: Date): Promise<number>;
   addRestrictionUse(tx: Transaction, use: { personId: number; at: Date; units: number; what: string }): Promise<void>;
 }
+
+/** Keys that nobody may use again (REV-5), for rooms that were shown one. */
+export interface BlockedKeyReader {
+  isBlockedKey(tx: Transaction, spkiHash: Buffer): Promise<boolean>;
+}

@@ -31,6 +31,7 @@ export {
 export { type StatusDecision, setStatus, statusKey } from './set-status.js';
 export { unexplainedAbsences } from './shrink-guard.js';
 export {
+  type CredentialStatusReader,
   STATUS_CHANNEL,
   type StatusRow,
   type StatusRowStore,

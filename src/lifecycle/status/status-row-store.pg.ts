@@ -1,5 +1,6 @@
 import type { Transaction } from '../../platform/db/transaction.js';
 import {
+  type CredentialStatusReader,
   SERIALS_IN_NOTICE_MAX,
   STATUS_CHANNEL,
   type StatusRow,
@@ -9,6 +10,17 @@ import {
 } from './status-row.js';
 
 export const statusRowStore: StatusRowStore = { lockRows, writeRows, markDirty };
+
+export const credentialStatusReader: CredentialStatusReader = {
+  status: async (tx, { issuerId, serial }) => {
+    const { rows } = await tx.query<{ state: StatusState }>(
+      'SELECT state FROM revoked_certificate WHERE issuer_id = $1 AND serial = $2',
+      [issuerId, serial],
+    );
+    const state = rows[0]?.state ?? 'released';
+    return state === 'released' ? 'good' : state;
+  },
+};
 
 interface Row {
   issuer_id: number;

@@ -1,4 +1,5 @@
 import type { Transaction } from '../../platform/db/transaction.js';
+import type { CredentialStatus } from '../model/index.js';
 
 export type StatusState = 'held' | 'revoked' | 'released';
 
@@ -35,6 +36,14 @@ export interface StatusRowStore {
    * Last statement of the caller's work: the mark is one row an issuer, and everybody who revokes waits for it.
    */
   markDirty(tx: Transaction, issuerIds: readonly number[], changed: readonly StatusRow[]): Promise<void>;
+}
+
+/** Is a certificate good, by its row alone: what our own doors ask, where OCSP asks `StatusReader`. */
+export interface CredentialStatusReader {
+  status(
+    tx: Transaction,
+    certificate: { readonly issuerId: number; readonly serial: Buffer },
+  ): Promise<CredentialStatus>;
 }
 
 /** PostgreSQL channel on which {@link StatusRowStore.markDirty} speaks; payload: `*`, or `<issuerId>:<serial hex>` by spaces. */
