@@ -1,5 +1,6 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FactoryOffice } from '../lifecycle/factory/index.js';
+import { certificateReader } from '../lifecycle/issuance/certificate-reader.pg.js';
 import { crlStore } from '../lifecycle/status/crl-store.pg.js';
 import type { CmpDeps, CmpRa, SecretDesk } from '../protocol/cmp/cmp-deps.js';
 import { makeCmpRouter } from '../protocol/cmp/cmp-router.js';
@@ -17,6 +18,8 @@ export interface CmpWiring extends Pick<CmpDeps, 'trustedProxies' | 'onInternal'
 }
 
 const PRUNE_EVERY_MS = 300_000;
+/** A unit comes out of a drawer within a year, or sends its certificate. */
+const SHOWN_AGAIN_MS = 366 * 86_400_000;
 
 /** CMP over the rooms that serve the device API; one handler for the TLS listener and the plain one. */
 export function wireCmp(
@@ -38,6 +41,11 @@ export function wireCmp(
     clock,
     random,
     certificateOf: certificateDer(core),
+    certificatesOf: async (unitId) => {
+      const since = new Date(clock.now().getTime() - SHOWN_AGAIN_MS);
+      const records = await certificateReader.unexpiredOfUnit(transactor.read, unitId, since);
+      return records.map(({ der }) => der);
+    },
     chainOf: chains(core),
     crlOf: (issuerId) => crlStore.newest(transactor.read, issuerId),
     blockExposedKeys: keyBlocker(core),

@@ -9,7 +9,7 @@ export const TOLERANCES = [
   'vendor-without-key-usage',
   /** CA certificates of a CMP message in any order, not each certifying the one before (RFC 9483 section 3.3). */
   'extra-certs-any-order',
-  /** CMP messages after the first without the certificate that protects them (RFC 9483 section 3.3). */
+  /** CMP messages that open an exchange without the certificate that protects them (RFC 9483 section 3.3). */
   'extra-certs-absent',
   /** CMP sender as the empty name, not the subject of the protecting certificate (RFC 9483 section 3.1). */
   'sender-null-dn',

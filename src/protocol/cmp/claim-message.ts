@@ -1,7 +1,8 @@
 import { CmpFault } from '../../x509/cmp/index.js';
 import type { CmpDeps } from './cmp-deps.js';
 import type { ProvedMessage } from './exchange.js';
-import { CLAIM_STALE_MS, type StoredTransaction } from './transaction-store.js';
+import type { SignedSender } from './sender.js';
+import { CLAIM_STALE_MS, type SenderCertificate, type StoredTransaction } from './transaction-store.js';
 
 /** Either the answer that this very message got before, or the duty to make one. */
 export type Claimed =
@@ -16,8 +17,8 @@ export type Claimed =
 export async function claimOpening(deps: CmpDeps, proved: ProvedMessage): Promise<Claimed> {
   const { key, hash, message, sender } = proved;
   const at = deps.clock.now();
-  const protectionCertificate = sender.kind === 'signature' ? sender.certificateDer : null;
-  const opening = { ...key, bodyKind: message.body.kind, hash, protectionCertificate, at };
+  const certificate = sender.kind === 'signature' ? certificateOf(sender) : null;
+  const opening = { ...key, bodyKind: message.body.kind, hash, certificate, at };
   if (await deps.store.open(deps.transactor.read, opening)) return { kind: 'ours', claimedAt: at };
   const known = await deps.store.find(deps.transactor.read, key);
   if (known === null) throw new CmpFault('systemUnavail', 'the transaction ended just now');
@@ -47,6 +48,11 @@ export async function claimRepeat(deps: CmpDeps, proved: ProvedMessage, seen: St
     if (again === null) throw new CmpFault('systemUnavail', 'the transaction ended just now');
     known = again;
   }
+}
+
+function certificateOf({ credential, chain }: SignedSender): SenderCertificate {
+  const { der, ski = null } = credential.certificate;
+  return { der, keyIdentifier: ski, vendorChain: credential.kind === 'vendor' ? [der, ...chain] : [] };
 }
 
 function inUse(): CmpFault {

@@ -10,7 +10,8 @@ export interface SignedSender {
   readonly credential: ProvedCredential;
   readonly unit: Unit;
   readonly protectionKey: Buffer;
-  readonly certificateDer: Buffer;
+  /** What its certificate came with: leads a vendor's to its root. */
+  readonly chain: readonly Buffer[];
 }
 
 export interface MacSender {

@@ -1,3 +1,4 @@
+import { byteaArray } from '../../platform/db/bytea-array.js';
 import { CLAIM_STALE_MS, type StoredTransaction, type TransactionStore } from './transaction-store.js';
 
 interface TransactionRow {
@@ -9,7 +10,6 @@ interface TransactionRow {
   last_hash: Buffer;
   response: Buffer | null;
   request: Buffer | null;
-  protection_certificate: Buffer | null;
   our_nonce: Buffer | null;
   our_nonce_at: Date | null;
   issuer_id: number | null;
@@ -19,19 +19,28 @@ interface TransactionRow {
 }
 
 const COLUMNS = `transaction_id, protection_key, body_kind, state, first_hash, last_hash, response, request,
-  protection_certificate, our_nonce, our_nonce_at, issuer_id, serial, not_after, claimed_at`;
+  our_nonce, our_nonce_at, issuer_id, serial, not_after, claimed_at`;
 
 const CERTIFICATES_MAX = 8;
 const ROWS_A_RUN = 5_000;
 
 export const pgTransactionStore: TransactionStore = {
-  open: async (tx, { transactionId, protectionKey, bodyKind, hash, protectionCertificate, at }) => {
+  open: async (tx, { transactionId, protectionKey, bodyKind, hash, certificate, at }) => {
     const { rowCount } = await tx.query(
       `INSERT INTO cmp_transaction (transaction_id, protection_key, body_kind, state, first_hash, last_hash,
-         protection_certificate, claimed_at, created_at)
-       VALUES ($1, $2, $3, 'open', $4, $4, $5, $6, $6)
+         protection_certificate, sender_kid, vendor_chain, claimed_at, created_at)
+       VALUES ($1, $2, $3, 'open', $4, $4, $5, $6, $7, $8, $8)
        ON CONFLICT (transaction_id, protection_key) DO NOTHING`,
-      [transactionId, protectionKey, bodyKind, hash, protectionCertificate, at],
+      [
+        transactionId,
+        protectionKey,
+        bodyKind,
+        hash,
+        certificate?.der ?? null,
+        certificate?.keyIdentifier ?? null,
+        byteaArray(certificate?.vendorChain ?? []),
+        at,
+      ],
     );
     return rowCount === 1;
   },
@@ -42,13 +51,22 @@ export const pgTransactionStore: TransactionStore = {
     );
     return rows[0] === undefined ? null : toTransaction(rows[0]);
   },
-  certificatesOf: async (tx, transactionId) => {
-    const { rows } = await tx.query<{ protection_certificate: Buffer }>(
-      `SELECT protection_certificate FROM cmp_transaction
-       WHERE transaction_id = $1 AND protection_certificate IS NOT NULL ORDER BY created_at DESC LIMIT $2`,
-      [transactionId, CERTIFICATES_MAX],
+  openedWith: async (tx, { transactionId, keyIdentifier }) => {
+    const { rows } = await tx.query<{ der: Buffer; vendor_chain: Buffer[] }>(
+      `SELECT protection_certificate AS der, vendor_chain FROM cmp_transaction
+       WHERE transaction_id = $1 AND sender_kid IS NOT DISTINCT FROM $2 AND protection_certificate IS NOT NULL
+       ORDER BY created_at LIMIT $3`,
+      [transactionId, keyIdentifier, CERTIFICATES_MAX],
     );
-    return rows.map((row) => row.protection_certificate);
+    return rows.map(({ der, vendor_chain: [, ...others] }) => ({ der, others }));
+  },
+  vendorCertificates: async (tx, keyIdentifier) => {
+    const { rows } = await tx.query<{ vendor_chain: Buffer[] }>(
+      `SELECT vendor_chain FROM cmp_transaction WHERE sender_kid = $1 AND vendor_chain <> '{}'
+       ORDER BY created_at DESC LIMIT $2`,
+      [keyIdentifier, CERTIFICATES_MAX],
+    );
+    return rows.flatMap(({ vendor_chain: [der, ...others] }) => (der === undefined ? [] : [{ der, others }]));
   },
   takeOver: async (tx, { transactionId, protectionKey, seenClaimedAt, at }) => {
     const { rowCount } = await tx.query(
@@ -109,7 +127,8 @@ export const pgTransactionStore: TransactionStore = {
          ORDER BY created_at LIMIT $3
        ), forgotten AS (
          UPDATE cmp_transaction
-         SET response = NULL, request = NULL, protection_certificate = NULL,
+         SET response = NULL, request = NULL,
+           protection_certificate = NULL,
            state = CASE state WHEN 'unconfirmed' THEN state ELSE 'closed' END
          WHERE ctid = ANY(ARRAY(SELECT ctid FROM old))
            AND (response IS NOT NULL OR request IS NOT NULL OR state IN ('open', 'waiting'))
@@ -143,7 +162,6 @@ function toTransaction(row: TransactionRow): StoredTransaction {
     lastHash: row.last_hash,
     response: row.response,
     request: row.request,
-    protectionCertificate: row.protection_certificate,
     ourNonce: row.our_nonce,
     ourNonceAt: row.our_nonce_at,
     certificate: issuerId === null || serial === null || notAfter === null ? null : { issuerId, serial, notAfter },

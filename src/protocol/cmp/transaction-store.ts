@@ -26,7 +26,6 @@ export interface StoredTransaction extends TransactionKey {
   readonly response: Buffer | null;
   /** DER of the opening message while it waits. */
   readonly request: Buffer | null;
-  readonly protectionCertificate: Buffer | null;
   /** senderNonce of our last answer, and when it was made. */
   readonly ourNonce: Buffer | null;
   readonly ourNonceAt: Date | null;
@@ -37,8 +36,25 @@ export interface StoredTransaction extends TransactionKey {
 export interface Opening extends TransactionKey {
   readonly bodyKind: string;
   readonly hash: Buffer;
-  readonly protectionCertificate: Buffer | null;
+  /** Null where a MAC protects the exchange. */
+  readonly certificate: SenderCertificate | null;
   readonly at: Date;
+}
+
+/** A certificate that protects messages of an exchange. */
+export interface SenderCertificate {
+  readonly der: Buffer;
+  /** Null where it has no subjectKeyIdentifier. */
+  readonly keyIdentifier: Buffer | null;
+  /** A vendor's: itself, then what it came with, DER. One of ours: empty. */
+  readonly vendorChain: readonly Buffer[];
+}
+
+/** One that stood at the head of an exchange, as it was shown then. */
+export interface SeenCertificate {
+  readonly der: Buffer;
+  /** What leads a vendor's to its root. */
+  readonly others: readonly Buffer[];
 }
 
 /** What one answer leaves behind. */
@@ -60,8 +76,16 @@ export interface TransactionStore {
   /** True: the exchange is ours to answer. False: there is one of this name already. */
   open(tx: Transaction, opening: Opening): Promise<boolean>;
   find(tx: Transaction, key: TransactionKey): Promise<StoredTransaction | null>;
-  /** Protecting certificates of the exchanges with this id, newest first, a few at most. */
-  certificatesOf(tx: Transaction, transactionId: Buffer): Promise<Buffer[]>;
+  /**
+   * Protecting certificates, under this key identifier, of the exchanges with this id; oldest first, a few at most. Whoever
+   * opens another exchange under an id that was seen on the wire comes behind the one it was made for.
+   */
+  openedWith(
+    tx: Transaction,
+    by: { readonly transactionId: Buffer; readonly keyIdentifier: Buffer | null },
+  ): Promise<SeenCertificate[]>;
+  /** Vendors' certificates under this key identifier, of any exchange that is still on record; newest first, a few at most. */
+  vendorCertificates(tx: Transaction, keyIdentifier: Buffer): Promise<SeenCertificate[]>;
   /** Takes over what another server began at `seenClaimedAt` and never answered. */
   takeOver(tx: Transaction, take: TransactionKey & { seenClaimedAt: Date; at: Date }): Promise<boolean>;
   /** A waiting exchange whose last nonce the caller signed: the next answer is ours to make. */
