@@ -1,4 +1,4 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readPkiMessage } from '../../../src/x509/cmp/index.js';
 import { requestBody } from '../../support/cmp-request.js';
@@ -174,6 +174,41 @@ describe('live proof by waiting and pollReq (rules section 4)', () => {
     expect(again.message.recipNonce?.equals(nonceOf(poll))).toBe(true);
     expect((await talk.send(confirmation(holder, again))).said).toBe('pkiConf');
     expect(await slots(unit)).toEqual(['1 confirmed', '2 confirmed']);
+  });
+
+  test('of two pollReqs under one nonce one is tried, and the same bytes get the same answer', async () => {
+    const { unit, holder } = await active();
+    const second = await cmp.addReplica();
+    await talk.send(talk.message(holder, requestBody.kur(wish())));
+    const waiting = await talk.send(talk.message(holder, requestBody.kur(wish())));
+    const poll = talk.message(holder, requestBody.pollReq(0), followUp(waiting));
+    const other = talk.message(holder, requestBody.pollReq(0), followUp(waiting));
+    const [one, same, late] = await Promise.all([
+      talk.send(poll),
+      talk.send(poll, { replica: second }),
+      talk.send(other, { replica: second }),
+    ]);
+    expect([one.said, same.said, late.said].filter((said) => said === 'kup accepted').length).toBeGreaterThan(0);
+    if (one.said === 'kup accepted') expect(same.der.equals(one.der)).toBe(true);
+    expect(await slots(unit)).toEqual(['1 confirmed', '2 displaced', '2 pending']);
+    // Whoever was told to wait gets the same certificate by asking again.
+    const again = await talk.send(talk.message(holder, requestBody.pollReq(0), followUp(waiting)));
+    expect(again.said).toBe('kup accepted');
+    expect(await slots(unit)).toEqual(['1 confirmed', '2 displaced', '2 pending']);
+  });
+
+  test('a pollReq whose server died is taken over by the same bytes', async () => {
+    const { unit, holder } = await active();
+    await talk.send(talk.message(holder, requestBody.kur(wish())));
+    const waiting = await talk.send(talk.message(holder, requestBody.kur(wish())));
+    const poll = talk.message(holder, requestBody.pollReq(0), followUp(waiting));
+    await cmp.world.db.pool.query(
+      `UPDATE cmp_transaction SET response = NULL, last_hash = $2,
+         claimed_at = date_trunc('milliseconds', now() - interval '31 seconds') WHERE transaction_id = $1`,
+      [waiting.message.transactionId, createHash('sha256').update(poll).digest()],
+    );
+    expect((await talk.send(poll)).said).toBe('kup accepted');
+    expect(await slots(unit)).toEqual(['1 confirmed', '2 displaced', '2 pending']);
   });
 
   test('a pollReq under an old nonce is badRecipientNonce', async () => {
