@@ -1,6 +1,4 @@
 import { tmpdir } from 'node:os';
-import { pgCertificateReader } from '../lifecycle/enrolment/certificate-reader.pg.js';
-import type { CertificateReader } from '../lifecycle/enrolment/index.js';
 import { type Lineages, makeLineages } from '../lifecycle/lineage/index.js';
 import { lineageStore } from '../lifecycle/lineage/lineage-store.pg.js';
 import {
@@ -26,16 +24,16 @@ import { modelStore } from '../lifecycle/registry/model-store.pg.js';
 import { placeStore } from '../lifecycle/registry/place-store.pg.js';
 import { unitStore } from '../lifecycle/registry/unit-store.pg.js';
 import { vendorAnchorStore } from '../lifecycle/registry/vendor-anchor-store.pg.js';
-import { type BlockedKeyReader, makeRevocation, type Revocation } from '../lifecycle/revocation/index.js';
-import { blockedKeyReader, revocationStore } from '../lifecycle/revocation/revocation-store.pg.js';
-import type { CredentialStatusReader } from '../lifecycle/status/index.js';
-import { credentialStatusReader, statusRowStore } from '../lifecycle/status/status-row-store.pg.js';
+import { makeRevocation, type Revocation } from '../lifecycle/revocation/index.js';
+import { revocationStore } from '../lifecycle/revocation/revocation-store.pg.js';
+import { statusRowStore } from '../lifecycle/status/status-row-store.pg.js';
 import type { Clock, RandomBytes } from '../platform/clock.js';
 import type { Transactor } from '../platform/db/transaction.js';
 import type { Ledger } from '../platform/ledger/ledger.js';
 import { ledger } from '../platform/ledger/ledger.pg.js';
 import { makeOpensslJudge } from '../platform/openssl-verify.js';
 import { systemClock, systemRandom } from '../platform/system-clock.js';
+import { type CertificateReader, pgCertificateReader } from './certificate-reader.js';
 
 /** What nearly every process stands on, over one database: the registry, lineages, revocation, the ledger. */
 export interface Core {
@@ -53,8 +51,7 @@ export interface Core {
   readonly vendorOffice: VendorOffice;
   readonly lineages: Lineages;
   readonly revocation: Revocation;
-  /** What a door asks of a certificate that it is shown; each part from the room whose table it is. */
-  readonly certificates: CertificateReader & CredentialStatusReader & BlockedKeyReader;
+  readonly certificates: CertificateReader;
 }
 
 export function wireCore(transactor: Transactor, clock: Clock = systemClock, random: RandomBytes = systemRandom): Core {
@@ -105,7 +102,7 @@ export function wireCore(transactor: Transactor, clock: Clock = systemClock, ran
     vendorOffice,
     lineages,
     revocation,
-    certificates: { ...pgCertificateReader, ...credentialStatusReader, ...blockedKeyReader },
+    certificates: pgCertificateReader,
   };
 }
 

@@ -2,17 +2,18 @@ import type { Clock } from '../../platform/clock.js';
 import type { Transactor } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
 import { type Certificate, readCertificate } from '../../x509/certificate.js';
+import type { CertificateReader } from '../issuance/index.js';
 import type { Issuer, OwnCredential, Unit } from '../model/index.js';
 import type { IssuerDirectory, Registry } from '../registry/index.js';
 import type { CredentialStatusReader } from '../status/index.js';
-import type { CertificateReader, PresentedCertificate, ProvedCredential } from './credential.js';
+import type { PresentedCertificate, ProvedCredential } from './credential.js';
 
 export interface AuthenticationDeps {
   readonly transactor: Transactor;
   readonly clock: Clock;
   readonly issuers: IssuerDirectory;
   readonly registry: Pick<Registry, 'unitById'>;
-  readonly certificates: CertificateReader & CredentialStatusReader;
+  readonly certificates: Pick<CertificateReader, 'record'> & CredentialStatusReader;
   /** Certificates of makers' own CAs. */
   readonly vendors: VendorJudge;
   /** A certificate that chains to us and is in no record (AUD-2): entered as revoked, alarmed. */

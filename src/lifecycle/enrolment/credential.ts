@@ -1,4 +1,3 @@
-import type { Transaction } from '../../platform/db/transaction.js';
 import type { CertificateRecord } from '../model/index.js';
 
 export type { ProvedCredential } from '../model/index.js';
@@ -10,17 +9,6 @@ export interface PresentedCertificate {
   readonly chain: readonly Buffer[];
   readonly provedAt: Date;
   readonly address: string;
-}
-
-/** The record of issued certificates, read by value. */
-export interface CertificateReader {
-  record(tx: Transaction, key: CertificateKey): Promise<CertificateRecord | null>;
-}
-
-export interface CertificateKey {
-  readonly issuerId: number;
-  readonly serial: Buffer;
-  readonly notAfter: Date;
 }
 
 /** A request's freshness, whichever protocol carried it. */

@@ -1,7 +1,7 @@
 import type { Transaction } from '../../platform/db/transaction.js';
 import { isOurSerialShape, serialIssuedAfter } from '../../x509/serial.js';
 import type { CertificateRecord } from '../model/index.js';
-import type { CertificateReader } from './issuance.js';
+import type { CertificateKey, CertificateReader } from './issuance.js';
 
 const COLUMNS = `issuer_id AS "issuerId", serial, purpose, unit_id AS "unitId", machine_id AS "machineId",
   slot_id AS "slotId", generation, spki_hash AS "spkiHash", not_before AS "notBefore", not_after AS "notAfter",
@@ -12,6 +12,7 @@ const SHORT_LIFE_DAYS = 33;
 const DAY_MS = 86_400_000;
 
 export const certificateReader: CertificateReader = {
+  record,
   async bySerial(tx, issuerId, serial) {
     if (!isOurSerialShape(serial)) return null;
     const from = serialIssuedAfter(serial);
@@ -40,11 +41,7 @@ export const certificateReader: CertificateReader = {
     );
     const [intent] = rows;
     if (intent === undefined) return null;
-    return one(tx, `SELECT ${COLUMNS} FROM certificate WHERE not_after = $1 AND issuer_id = $2 AND serial = $3`, [
-      intent.notAfter,
-      intent.issuerId,
-      intent.serial,
-    ]);
+    return record(tx, intent);
   },
   async bySpki(tx, spkiHash) {
     const { rows } = await tx.query<CertificateRecord>(
@@ -61,6 +58,14 @@ export const certificateReader: CertificateReader = {
     return rows;
   },
 };
+
+function record(tx: Transaction, { issuerId, serial, notAfter }: CertificateKey): Promise<CertificateRecord | null> {
+  return one(tx, `SELECT ${COLUMNS} FROM certificate WHERE not_after = $1 AND issuer_id = $2 AND serial = $3`, [
+    notAfter,
+    issuerId,
+    serial,
+  ]);
+}
 
 async function one(tx: Transaction, sql: string, params: readonly unknown[]): Promise<CertificateRecord | null> {
   const { rows } = await tx.query<CertificateRecord>(sql, params);

@@ -86,8 +86,17 @@ export interface Issuance {
   close(): Promise<void>;
 }
 
-/** Reads recorded certificates. */
+/** A recorded certificate by value; `notAfter` names its partition, so that one index is looked at and not every month's. */
+export interface CertificateKey {
+  readonly issuerId: number;
+  readonly serial: Buffer;
+  readonly notAfter: Date;
+}
+
+/** The record of issued certificates. Rooms name what they need of it by Pick. */
 export interface CertificateReader {
+  /** Null when it is not recorded. */
+  record(tx: Transaction, key: CertificateKey): Promise<CertificateRecord | null>;
   /** Prunes partitions by the hour inside our serials; null when it is not recorded. */
   bySerial(tx: Transaction, issuerId: number, serial: Buffer): Promise<CertificateRecord | null>;
   /** Null while the attempt is signing, or was abandoned. */

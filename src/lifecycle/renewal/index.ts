@@ -9,5 +9,5 @@ export { makeRenewal } from './make-renewal.js';
 export { moveWindow } from './move-window.js';
 export { predecessorText } from './renew.js';
 export type * from './renewal.js';
-export type { NonceVerifier, RecordReader, RenewalDeps } from './renewal-deps.js';
+export type { NonceVerifier, RenewalDeps } from './renewal-deps.js';
 export type { RenewalStore } from './renewal-store.js';

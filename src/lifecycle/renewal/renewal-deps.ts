@@ -1,9 +1,8 @@
 import type { Clock, RandomBytes } from '../../platform/clock.js';
-import type { Transaction, Transactor } from '../../platform/db/transaction.js';
+import type { Transactor } from '../../platform/db/transaction.js';
 import type { Ledger } from '../../platform/ledger/ledger.js';
-import type { Issuance } from '../issuance/index.js';
+import type { CertificateReader, Issuance } from '../issuance/index.js';
 import type { Lineages } from '../lineage/index.js';
-import type { CertificateRecord } from '../model/index.js';
 import type { Registry } from '../registry/index.js';
 import type { Revocation } from '../revocation/index.js';
 import type { TaskStore } from './renewal.js';
@@ -21,7 +20,7 @@ export interface RenewalDeps {
   readonly store: RenewalStore;
   readonly tasks: Pick<TaskStore, 'closeTask'>;
   readonly nonces: NonceVerifier;
-  readonly certificates: RecordReader;
+  readonly certificates: Pick<CertificateReader, 'record'>;
   /** Waits while a sibling request is at the token. */
   readonly pause: (milliseconds: number) => Promise<void>;
   /**
@@ -37,11 +36,4 @@ export interface NonceVerifier {
     nonce: string | undefined,
     credential: { readonly spkiHash: Buffer },
   ): { readonly hash: Buffer; readonly issuedAt: Date; readonly expiresAt: Date };
-}
-
-export interface RecordReader {
-  record(
-    tx: Transaction,
-    key: { readonly issuerId: number; readonly serial: Buffer; readonly notAfter: Date },
-  ): Promise<CertificateRecord | null>;
 }
