@@ -97,12 +97,8 @@ export interface CertificateKey {
 export interface CertificateReader {
   /** Null when it is not recorded. */
   record(tx: Transaction, key: CertificateKey): Promise<CertificateRecord | null>;
-  /** Prunes partitions by the hour inside our serials; null when it is not recorded. */
-  bySerial(tx: Transaction, issuerId: number, serial: Buffer): Promise<CertificateRecord | null>;
   /** Null while the attempt is signing, or was abandoned. */
   byAttempt(tx: Transaction, attemptId: string): Promise<CertificateRecord | null>;
-  /** Every certificate of this key, newest first. */
-  bySpki(tx: Transaction, spkiHash: Buffer): Promise<CertificateRecord[]>;
   /** Certificates of a unit that have not run out at `at`, newest first. */
   unexpiredOfUnit(tx: Transaction, unitId: number, at: Date): Promise<CertificateRecord[]>;
 }
