@@ -111,7 +111,7 @@ class WatchedIdentity implements MachineIdentity {
 
   watch(): void {
     if (this.closed) return;
-    this.look()
+    void this.look()
       .catch((err: unknown) => {
         this.tell(`trouble ${String(err)}`, { err }, 'a certificate could not be looked after');
         return APPROVAL_POLL_MS;
