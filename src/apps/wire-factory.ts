@@ -1,7 +1,8 @@
-import { bootstrapReader, onceGuard } from '../lifecycle/factory/bootstrap-reader.pg.js';
 import { factoryCredentialStore } from '../lifecycle/factory/credential-store.pg.js';
 import { type FactoryOffice, makeFactoryOffice, makeFactoryRefusals } from '../lifecycle/factory/index.js';
 import { macSecretStore } from '../lifecycle/factory/mac-secret-store.pg.js';
+import { onceGuard } from '../lifecycle/factory/once-guard.pg.js';
+import { certificateReader as bootstrapReader } from '../lifecycle/issuance/certificate-reader.pg.js';
 import type { Issuance } from '../lifecycle/issuance/index.js';
 import { issuerStore } from '../lifecycle/registry/issuer-store.pg.js';
 import { makerStore } from '../lifecycle/registry/maker-store.pg.js';

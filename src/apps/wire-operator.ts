@@ -1,11 +1,12 @@
 import { pgGrantStore } from '../lifecycle/enrolment/grant-store.pg.js';
 import { createGrant } from '../lifecycle/enrolment/index.js';
-import { bootstrapReader, onceGuard } from '../lifecycle/factory/bootstrap-reader.pg.js';
 import { factoryCredentialStore } from '../lifecycle/factory/credential-store.pg.js';
 import { makeFactoryOffice } from '../lifecycle/factory/index.js';
 import { macSecretStore } from '../lifecycle/factory/mac-secret-store.pg.js';
+import { onceGuard } from '../lifecycle/factory/once-guard.pg.js';
 import { caseStore } from '../lifecycle/incident/case-store.pg.js';
 import { makeCaseDesk } from '../lifecycle/incident/index.js';
+import { certificateReader as bootstrapReader } from '../lifecycle/issuance/certificate-reader.pg.js';
 import { issuerStore } from '../lifecycle/registry/issuer-store.pg.js';
 import { makerStore } from '../lifecycle/registry/maker-store.pg.js';
 import { unitStore } from '../lifecycle/registry/unit-store.pg.js';

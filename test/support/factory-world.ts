@@ -5,10 +5,10 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { CompactSign, SignJWT } from 'jose';
-import { bootstrapReader, onceGuard } from '../../src/lifecycle/factory/bootstrap-reader.pg.js';
 import { factoryCredentialStore } from '../../src/lifecycle/factory/credential-store.pg.js';
 import { type FactoryOffice, makeFactoryOffice } from '../../src/lifecycle/factory/index.js';
 import { macSecretStore } from '../../src/lifecycle/factory/mac-secret-store.pg.js';
+import { onceGuard } from '../../src/lifecycle/factory/once-guard.pg.js';
 import { certificateReader } from '../../src/lifecycle/issuance/certificate-reader.pg.js';
 import { type Issuance, makeClockGuard, makeIssuance } from '../../src/lifecycle/issuance/index.js';
 import { issuanceStore } from '../../src/lifecycle/issuance/issuance-store.pg.js';
@@ -101,7 +101,7 @@ export async function startFactoryWorld(): Promise<FactoryWorld> {
     macSecrets: macSecretStore,
     macKey: randomBytes(32),
     random: systemRandom,
-    bootstraps: bootstrapReader,
+    bootstraps: certificateReader,
     certificates: credentialStatusReader,
     issuance,
     revocation: rooms.revocation,

@@ -1,8 +1,7 @@
 import type { Clock, RandomBytes } from '../../platform/clock.js';
 import type { Transaction, Transactor } from '../../platform/db/transaction.js';
 import type { Ledger } from '../../platform/ledger/ledger.js';
-import type { Issuance } from '../issuance/index.js';
-import type { CertificateRecord } from '../model/index.js';
+import type { CertificateReader, Issuance } from '../issuance/index.js';
 import type {
   IssuerDirectory,
   IssuerStore,
@@ -32,7 +31,7 @@ export interface FactoryDeps {
   /** 32 bytes from a file that enrol-server and operator-server share: MAC secrets are derived from it. */
   readonly macKey: Buffer;
   readonly random: RandomBytes;
-  readonly bootstraps: BootstrapReader;
+  readonly bootstraps: Pick<CertificateReader, 'bootstrapsOfUnit'>;
   readonly certificates: CredentialStatusReader;
   readonly issuance: Pick<Issuance, 'issue'>;
   readonly revocation: Pick<Revocation, 'setStatus' | 'blockKey'>;
@@ -42,10 +41,4 @@ export interface FactoryDeps {
 export interface OnceGuard {
   /** False when the hash was spent before. The row may be purged after `expiresAt`. */
   spendOnce(tx: Transaction, hash: Buffer, expiresAt: Date): Promise<boolean>;
-}
-
-/** Bootstrap certificates of a unit, as issuance recorded them. */
-export interface BootstrapReader {
-  /** Unexpired at `at`, newest first. */
-  ofUnit(tx: Transaction, unitId: number, at: Date): Promise<CertificateRecord[]>;
 }

@@ -122,7 +122,9 @@ async function revokeEarlier(
   actor: Actor,
 ): Promise<void> {
   const at = deps.clock.now();
-  const earlier = (await deps.bootstraps.ofUnit(tx, unit.id, at)).filter(({ serial }) => !serial.equals(issued.serial));
+  const earlier = (await deps.bootstraps.bootstrapsOfUnit(tx, unit.id, at)).filter(
+    ({ serial }) => !serial.equals(issued.serial),
+  );
   if (earlier.length === 0) return;
   // An activation under the old board's key that is at the token now must not be recorded after this.
   const change = { state: 'revoked', reason: 'superseded', actor, at, note: 'rework', voidsInFlight: true } as const;
@@ -135,7 +137,7 @@ async function storedCertificate(
   unit: Unit,
   request: KeyRequest,
 ): Promise<CertificateRecord | null> {
-  const [newest] = await deps.bootstraps.ofUnit(deps.transactor.read, unit.id, deps.clock.now());
+  const [newest] = await deps.bootstraps.bootstrapsOfUnit(deps.transactor.read, unit.id, deps.clock.now());
   if (newest === undefined) return null;
   if (newest.spkiHash.equals(request.spki.spkiHash)) return newest;
   if (!(await deps.transactor.run((tx) => deps.units.reworkAllowed(tx, unit.id)))) throw reworkNeeded();

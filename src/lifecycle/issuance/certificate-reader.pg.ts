@@ -24,6 +24,15 @@ export const certificateReader: CertificateReader = {
     );
     return rows;
   },
+  bootstrapsOfUnit: async (tx, unitId, at) => {
+    // not_after is the partition key: months that are over are not looked into.
+    const { rows } = await tx.query<CertificateRecord>(
+      `SELECT ${COLUMNS} FROM certificate
+       WHERE unit_id = $1 AND purpose = 'bootstrap' AND not_after > $2 ORDER BY issued_at DESC`,
+      [unitId, at],
+    );
+    return rows;
+  },
 };
 
 async function record(

@@ -101,4 +101,6 @@ export interface CertificateReader {
   byAttempt(tx: Transaction, attemptId: string): Promise<CertificateRecord | null>;
   /** Certificates of a unit that have not run out at `at`, newest first. */
   unexpiredOfUnit(tx: Transaction, unitId: number, at: Date): Promise<CertificateRecord[]>;
+  /** Bootstrap certificates of a unit that last beyond `at`, newest first. */
+  bootstrapsOfUnit(tx: Transaction, unitId: number, at: Date): Promise<CertificateRecord[]>;
 }
