@@ -129,7 +129,8 @@ async function grantsImplicitConfirm(deps: CmpDeps, { message, sender }: Wish): 
   return tolerances.has('implicit-confirm-always');
 }
 
-/** Names come from the registry; a client that named another one is told so (RFC 9483 section 4.1.1). */
-function isAsWanted({ subjectDer }: Wanted, { der }: CertificateRecord): boolean {
+/** Names come from the registry; a client that wanted other ones, or more, is told so (RFC 9483 section 4.1.1). */
+function isAsWanted({ csr, subjectDer }: Wanted, { der }: CertificateRecord): boolean {
+  if (csr.asksFor.otherNames.length > 0) return false;
   return subjectDer === undefined || isEmptyName(subjectDer) || subjectDer.equals(readCertificate(der).subjectDer);
 }
