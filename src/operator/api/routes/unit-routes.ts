@@ -1,5 +1,6 @@
 import { z } from 'zod';
 import type { Unit } from '../../../lifecycle/model/index.js';
+import type { Requester } from '../../../lifecycle/revocation/index.js';
 import type { Transaction } from '../../../platform/db/transaction.js';
 import { FemtoError } from '../../../platform/errors.js';
 import { spendApproval } from '../../people/approvals.js';
@@ -12,10 +13,6 @@ const restrictBody = z.strictObject({ reason: shape.freeText, approval: shape.ap
 /** What people do with one unit. Restricting needs one person; giving trust back needs two. */
 export function unitRoutes(deps: OperatorDeps): Route[] {
   const { views, revocation, registry, enrolment, renewal, clock, db } = deps;
-  const requester = (call: { actor: string; person: { id: number } }) => ({
-    actor: call.actor,
-    personId: call.person.id,
-  });
   return [
     route({
       method: 'GET',
@@ -75,59 +72,27 @@ export function unitRoutes(deps: OperatorDeps): Route[] {
         return { ...grant, unit: unit.serialNumber, line: line.name };
       },
     }),
-    route({
-      method: 'POST',
-      path: '/units/:serialNumber/lost',
+    restriction(deps, {
+      name: 'lost',
       summary: 'Reports a unit lost or stolen: denied at once, every certificate held',
-      roles: DECIDERS,
       body: restrictBody,
-      handler: async (call) => {
-        const unit = await unitOf(deps, db.read, call.params['serialNumber']);
-        const eyes = await secondPerson(deps, 'unit.lost', unit, call.body.approval);
-        return await revocation.reportLost({ unitId: unit.id, note: call.body.reason, ...requester(call), ...eyes });
-      },
+      act: ({ unit, by }) => revocation.reportLost({ unitId: unit.id, ...by }),
     }),
-    route({
-      method: 'POST',
-      path: '/units/:serialNumber/hold',
+    restriction(deps, {
+      name: 'hold',
       summary: 'Suspends a unit and holds its certificates',
-      roles: DECIDERS,
       body: restrictBody,
-      handler: async (call) => {
-        const unit = await unitOf(deps, db.read, call.params['serialNumber']);
-        const eyes = await secondPerson(deps, 'unit.hold', unit, call.body.approval);
-        const selection = { by: 'unit', unitId: unit.id } as const;
-        return await revocation.hold({
-          selection,
-          reason: 'certificateHold',
-          note: call.body.reason,
-          ...requester(call),
-          ...eyes,
-        });
-      },
+      act: ({ selection, by }) => revocation.hold({ selection, reason: 'certificateHold', ...by }),
     }),
-    route({
-      method: 'POST',
-      path: '/units/:serialNumber/revoke',
+    restriction(deps, {
+      name: 'revoke',
       summary: 'Revokes every certificate of a unit for good',
-      roles: DECIDERS,
       body: restrictBody.extend({
         code: z
           .enum(['unspecified', 'keyCompromise', 'cessationOfOperation', 'privilegeWithdrawn'])
           .default('unspecified'),
       }),
-      handler: async (call) => {
-        const unit = await unitOf(deps, db.read, call.params['serialNumber']);
-        const eyes = await secondPerson(deps, 'unit.revoke', unit, call.body.approval);
-        const selection = { by: 'unit', unitId: unit.id } as const;
-        return await revocation.revoke({
-          selection,
-          reason: call.body.code,
-          note: call.body.reason,
-          ...requester(call),
-          ...eyes,
-        });
-      },
+      act: ({ selection, by, body }) => revocation.revoke({ selection, reason: body.code, ...by }),
     }),
     route({
       method: 'POST',
@@ -157,35 +122,20 @@ export function unitRoutes(deps: OperatorDeps): Route[] {
           approvedBy: `person:${eyes.approvedBy}`,
           approvedState: unit.state,
           ...wishes,
-          ...requester(call),
+          actor: call.actor,
+          personId: call.person.id,
         });
       },
     }),
-    route({
-      method: 'POST',
-      path: '/units/:serialNumber/retire',
+    restriction(deps, {
+      name: 'retire',
       summary: 'Retires a unit for ever; its certificates are revoked',
-      roles: DECIDERS,
       body: restrictBody,
-      handler: async (call) => {
-        const unit = await unitOf(deps, db.read, call.params['serialNumber']);
-        const eyes = await secondPerson(deps, 'unit.retire', unit, call.body.approval);
-        const selection = { by: 'unit', unitId: unit.id } as const;
-        const outcome = await revocation.revoke({
-          selection,
-          reason: 'cessationOfOperation',
-          note: call.body.reason,
-          ...requester(call),
-          ...eyes,
-        });
+      act: async ({ unit, selection, by }) => {
+        const outcome = await revocation.revoke({ selection, reason: 'cessationOfOperation', ...by });
+        const { actor, note: reason } = by;
         await db.run((tx) =>
-          registry.changeState(tx, {
-            unitId: unit.id,
-            to: 'RETIRED',
-            actor: call.actor,
-            reason: call.body.reason,
-            at: clock.now(),
-          }),
+          registry.changeState(tx, { unitId: unit.id, to: 'RETIRED', actor, reason, at: clock.now() }),
         );
         return outcome;
       },
@@ -224,6 +174,41 @@ export function unitRoutes(deps: OperatorDeps): Route[] {
       },
     }),
   ];
+}
+
+/** An act that only restricts, so that one person may do it. A second one’s approval is of kind `unit.<name>`. */
+function restriction<Body extends typeof restrictBody>(
+  deps: OperatorDeps,
+  {
+    name,
+    summary,
+    body,
+    act,
+  }: {
+    name: string;
+    summary: string;
+    body: Body;
+    act: (request: {
+      unit: Unit;
+      selection: { by: 'unit'; unitId: number };
+      by: Requester & { note: string };
+      body: z.infer<Body>;
+    }) => Promise<unknown>;
+  },
+): Route {
+  return route({
+    method: 'POST',
+    path: `/units/:serialNumber/${name}`,
+    summary,
+    roles: DECIDERS,
+    body,
+    handler: async ({ params, body: sent, actor, person }) => {
+      const unit = await unitOf(deps, deps.db.read, params['serialNumber']);
+      const eyes = await secondPerson(deps, `unit.${name}`, unit, sent.approval);
+      const by = { note: sent.reason, actor, personId: person.id, ...eyes };
+      return await act({ unit, selection: { by: 'unit', unitId: unit.id }, by, body: sent });
+    },
+  });
 }
 
 /** Beyond a hundred units in a day a person needs a second one even to restrict (rules 8.1); below, nobody is asked. */
