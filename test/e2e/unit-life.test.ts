@@ -23,7 +23,7 @@ beforeAll(async () => {
   const { plainPort: cmpPort } = cmp.first;
   protocols = unitProtocols({ dir: world.dir, port: world.port, cmpPort, useAtGateway: life.useAtGateway });
   await world.db.pool.query(
-    `INSERT INTO profile (name, life_seconds, renewal_mode) VALUES ('test-short', 3604, 'rekey')`,
+    `INSERT INTO profile (name, life_seconds, renewal_mode) VALUES ('test-short', 3606, 'rekey')`,
   );
   await world.db.pool.query('UPDATE batch SET unit_count = 1000');
   for (const name of ['kim', 'lee', 'park']) people.set(name, await addPerson(name));
@@ -264,7 +264,7 @@ async function expectFork(
 test('a certificate that has run out renews inside its tier by every protocol, and not from an authoritative other line', async () => {
   const all = PROTOCOL_NAMES.map((name) => protocols[name]);
   const units = await Promise.all(all.map((p) => activeUnit(p, 'test-short')));
-  await sleep(5_500);
+  await sleep(7_500);
   const each = (work: (p: UnitProtocol, op: CurlCredential) => Promise<Outcome>) =>
     Promise.all(all.map((p, at) => work(p, (units[at] as { op: CurlCredential }).op)));
   const elsewhere = await world.addLine('far away');
