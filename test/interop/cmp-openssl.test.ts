@@ -5,6 +5,7 @@
  */
 import { randomBytes } from 'node:crypto';
 import { readFileSync, writeFileSync } from 'node:fs';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { certificatePem, readCertificate } from '../../src/x509/certificate.js';
 import { type CmpWorld, type OpensslRun, startCmpWorld } from '../support/cmp-world.js';
@@ -302,6 +303,27 @@ describe('what openssl is refused for', () => {
     expect([run.code, run.text]).toEqual([0, expect.any(String)]);
     expect(refusalOf(await kur([], { as: again.op }))).toBe('certRevoked');
     expect(await stateOf(again.unit)).toBe('ACTIVE');
+  });
+
+  test('its own certificate, expired: renewed while it may come back, from its line; rr: signerNotTrusted', async () => {
+    // Certificates begin an hour ago: this one has three seconds left.
+    await cmp.world.db.pool.query(
+      `INSERT INTO profile (name, life_seconds, renewal_mode) VALUES ('test-short', 3603, 'rekey')`,
+    );
+    const late = await cmp.world.addUnit({ profile: 'test-short' });
+    await cmp.order(late);
+    const keyFile = await cmp.newKey();
+    const run = await cmp.openssl('ir', { as: cmp.bootstrapOf(late), flags: ['-newkey', keyFile] });
+    expect([run.code, run.text]).toEqual([0, expect.any(String)]);
+    await sleep(3_500);
+    const as = { pemFile: run.certFile, keyFile };
+    expect(refusalOf(await cmp.openssl('rr', { as, flags: ['-oldcert', as.pemFile] }))).toBe('signerNotTrusted');
+    const elsewhere = await cmp.world.addLine('elsewhere', '127.0.0.0/8');
+    const far = await kur([], { as });
+    await cmp.world.db.pool.query('DELETE FROM line_prefix WHERE line_id = $1', [elsewhere]);
+    expect([refusalOf(far), far.text]).toEqual(['notAuthorized', expect.stringContaining('REACTIVATE')]);
+    const back = await kur([], { as });
+    expect([back.code, back.text]).toEqual([0, expect.any(String)]);
   });
 
   test('rr of another certificate, or for a reason that is not a unit’s: badCertId, notAuthorized', async () => {

@@ -33,16 +33,19 @@ export interface MakerWorld {
   readonly cmp: CmpWorld;
   readonly pki: VendorPki;
   addMaker(name: string, euiPrefix: string): Promise<void>;
-  /** A model with an anchor of its own, which two people believe; `registered`: with the CA between. */
+  /** A model with a root of its own, which two people believe unless `believed` is false; `registered`: with the CA between. */
   addLine(wish: {
     maker: string;
     model: string;
     dn: string;
     key: 'ec' | 'rsa2048';
     registered?: boolean;
+    believed?: boolean;
   }): Promise<MakerLine>;
   /** A unit on an accepted manifest whose row names the leaf's key. */
   addUnit(line: MakerLine, leaf?: VendorCertificate): Promise<VendorUnit>;
+  /** One whose row names no key: it has nothing yet. */
+  addManifested(line: MakerLine): Promise<Pick<VendorUnit, 'id' | 'serialNumber' | 'lineId'>>;
   leaf(line: MakerLine, wish?: Partial<Parameters<VendorPki['leaf']>[1]>): VendorCertificate;
   order(unit: Pick<VendorUnit, 'id' | 'lineId'>): Promise<void>;
   /** A code instead of an order. */
@@ -66,6 +69,29 @@ export function makerWorld(cmp: CmpWorld): MakerWorld {
   const leaf: MakerWorld['leaf'] = (line, wish = {}) =>
     pki.leaf(line.ca, { subject: `/O=${line.maker}/CN=unit ${++count}`, ...wish });
 
+  /** A batch of one, signed, submitted, accepted. */
+  const manifest = async ({ maker, model }: MakerLine, fields: { vendorSpkiSha256?: string }) => {
+    const { key, euiPrefix } = manifestKeys.get(maker) ?? { euiPrefix: '' };
+    if (key === undefined) throw new Error(`there is no maker ${maker}`);
+    count += 1;
+    const serialNumber = `SHB-V-${String(count).padStart(5, '0')}`;
+    const eui = `${euiPrefix}${count.toString(16).padStart(12 - euiPrefix.length, '0')}`;
+    const text = JSON.stringify({
+      ...{ maker, batch: `b-${count}`, model, firmwareSha256: 'ab'.repeat(32) },
+      ...{ createdAt: new Date().toISOString(), nonce: randomBytes(16).toString('hex') },
+      units: [{ serialNumber, eui, hardwareId: `HW-${count}`, ...fields }],
+    });
+    const jws = await new CompactSign(Buffer.from(text)).setProtectedHeader({ alg: 'ES256' }).sign(key);
+    const { batchId } = await cmp.first.factory.submitManifest({ jws, dryRun: false });
+    await cmp.first.factory.acceptManifest({ batchId: batchId ?? 0, actor: 'person:kim' });
+    const { rows } = await db.pool.query<{ id: number; fqdn: string }>(
+      'SELECT id, fqdn FROM unit WHERE serial_number = $1',
+      [serialNumber],
+    );
+    const [{ id, fqdn } = { id: 0, fqdn: '' }] = rows;
+    return { id, fqdn, serialNumber, lineId: await cmp.world.addLine(`line-v${count}`) };
+  };
+
   const grant = async ({ id, lineId }: Pick<VendorUnit, 'id' | 'lineId'>, kind: 'order' | 'code') => {
     const people = { createdBy: 'person:kim', approvedBy: null };
     const wish = { unitId: id, kind, lineId, lifeSeconds: 86_400, ...people };
@@ -82,10 +108,11 @@ export function makerWorld(cmp: CmpWorld): MakerWorld {
       await core.office.registerMaker({ name, manifestKeySpki, euiPrefixes: [euiPrefix], actor: 'person:kim' });
       manifestKeys.set(name, { key: privateKey, euiPrefix });
     },
-    addLine: async ({ maker, model, dn, key, registered = false }) => {
+    addLine: async ({ maker, model, dn, key, registered = false, believed = true }) => {
       const root = pki.root({ subject: `${dn}/CN=Root`, key });
       const ca = pki.ca(root, { subject: `${dn}/CN=Device CA`, key });
       const anchor = `${model.toLowerCase()}-root`;
+      if (!believed) return { maker, model, anchor, root, ca };
       await core.vendorOffice.add(
         {
           name: anchor,
@@ -99,45 +126,13 @@ export function makerWorld(cmp: CmpWorld): MakerWorld {
       );
       return { maker, model, anchor, root, ca };
     },
-    addUnit: async (line, certificate = leaf(line)) => {
-      const { key, euiPrefix } = manifestKeys.get(line.maker) ?? { euiPrefix: '' };
-      if (key === undefined) throw new Error(`there is no maker ${line.maker}`);
-      count += 1;
-      const row = {
-        serialNumber: `SHB-V-${String(count).padStart(5, '0')}`,
-        eui: `${euiPrefix}${count.toString(16).padStart(12 - euiPrefix.length, '0')}`,
-        hardwareId: `HW-${count}`,
-        vendorSpkiSha256: spkiHashOf(certificate).toString('hex'),
-      };
-      const manifest = {
-        maker: line.maker,
-        batch: `b-${count}`,
-        model: line.model,
-        firmwareSha256: 'ab'.repeat(32),
-        units: [row],
-        createdAt: new Date().toISOString(),
-        nonce: randomBytes(16).toString('hex'),
-      };
-      const jws = await new CompactSign(Buffer.from(JSON.stringify(manifest)))
-        .setProtectedHeader({ alg: 'ES256' })
-        .sign(key);
-      const { batchId } = await cmp.first.factory.submitManifest({ jws, dryRun: false });
-      await cmp.first.factory.acceptManifest({ batchId: batchId ?? 0, actor: 'person:kim' });
-      const { rows } = await db.pool.query<{ id: number; fqdn: string }>(
-        'SELECT id, fqdn FROM unit WHERE serial_number = $1',
-        [row.serialNumber],
-      );
-      const [{ id, fqdn } = { id: 0, fqdn: '' }] = rows;
-      return {
-        id,
-        fqdn,
-        serialNumber: row.serialNumber,
-        lineId: await cmp.world.addLine(`line-v${count}`),
-        leaf: certificate,
-        as: { pemFile: certificate.certFile, keyFile: certificate.keyFile },
-        chainFile: line.ca.certFile,
-      };
-    },
+    addUnit: async (line, certificate = leaf(line)) => ({
+      ...(await manifest(line, { vendorSpkiSha256: spkiHashOf(certificate).toString('hex') })),
+      leaf: certificate,
+      as: { pemFile: certificate.certFile, keyFile: certificate.keyFile },
+      chainFile: line.ca.certFile,
+    }),
+    addManifested: (line) => manifest(line, {}),
     order: async (unit) => {
       await grant(unit, 'order');
     },

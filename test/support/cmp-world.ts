@@ -53,6 +53,8 @@ export interface OpensslCall {
 export interface CmpWorld {
   readonly world: DeviceWorld;
   readonly first: CmpReplica;
+  /** What shared secrets are derived from. */
+  readonly macKey: Buffer;
   /** The RA as the routers see it; null makes them answer 503. */
   ra: RaCredential | null;
   addReplica(options?: Parameters<DeviceWorld['addReplica']>[0]): Promise<CmpReplica>;
@@ -161,6 +163,7 @@ export async function startCmpWorld(): Promise<CmpWorld> {
   return {
     world,
     first,
+    macKey,
     get ra() {
       return holder.ra;
     },
