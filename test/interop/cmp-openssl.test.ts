@@ -108,14 +108,14 @@ describe.each([
   });
 
   test.each([
-    ['ir', 'hmacWithSHA256'],
-    ['cr', null],
-    ['p10cr', 'hmacWithSHA256'],
-  ] as const)('%s by a shared secret, -mac %s: a bootstrap certificate, which activates', async (command, mac) => {
+    ['ir', '-mac hmacWithSHA256'],
+    ['cr', ''],
+    ['p10cr', '-mac hmacWithSHA256'],
+  ] as const)('%s by a shared secret %s: a bootstrap certificate, which activates', async (command, mac) => {
     const { unit, reference, secret } = await secretUnit();
     const keyFile = await cmp.newKey();
     const wish = command === 'p10cr' ? ['-csr', await csrOf(keyFile)] : ['-newkey', keyFile, '-subject', '/CN=x'];
-    const flags = ['-ref', reference, '-secret', `pass:${secret}`, ...wish, ...(mac === null ? [] : ['-mac', mac])];
+    const flags = ['-ref', reference, '-secret', `pass:${secret}`, ...wish, ...(mac === '' ? [] : mac.split(' '))];
     const run = await cmp.openssl(command, { tls, flags });
     expect([run.code, run.text]).toEqual([0, expect.any(String)]);
     expect(await stateOf(unit)).toBe('BOOTSTRAPPED');

@@ -5,6 +5,8 @@
 import { randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { TOLERANCES, type Tolerance } from '../../src/lifecycle/registry/index.js';
+import { makeTransactionPruner } from '../../src/protocol/cmp/prune-transactions.js';
+import { pgTransactionStore } from '../../src/protocol/cmp/transaction-store.pg.js';
 import { INFO_TYPE } from '../../src/x509/cmp/index.js';
 import { NULL_DN, type RequestHeader, requestBody } from '../support/cmp-request.js';
 import { type Answered, type Holder, holderOf, type Talk, talkTo, wish } from '../support/cmp-talk.js';
@@ -138,6 +140,25 @@ describe('extra-certs-absent', () => {
     expect((await ask()).said).toBe('ip accepted');
     await world.cmp.setModel({});
     expect((await ask()).said).toBe(refused);
+  });
+
+  test('a vendor certificate is remembered for weeks, one of ours only in its own record', async () => {
+    await world.tolerate(line, 'extra-certs-absent');
+    const { holder } = await vendor(line);
+    const own = await activated(line);
+    for (const who of [holder, own.op]) {
+      expect((await talk.send(message(line, who, requestBody.genm()))).said).toBe('genp');
+    }
+    const { transactor, clock } = world.cmp.world.core;
+    await world.cmp.world.db.pool.query(`UPDATE cmp_transaction SET created_at = now() - interval '39 days'`);
+    await makeTransactionPruner({ store: pgTransactionStore, transactor, clock })();
+    const { rows } = await world.cmp.world.db.pool.query<{ ours: number }>(
+      'SELECT count(protection_certificate)::int AS ours FROM cmp_transaction',
+    );
+    expect(rows).toEqual([{ ours: 0 }]);
+    expect((await talk.send(ir(line, holder, {}, []))).said).toBe('ip accepted');
+    expect((await talk.send(message(line, own.op, requestBody.kur(wish()), {}, []))).said).toBe('kup accepted');
+    await world.tolerate(line);
   });
 
   test('with the switch on, what nobody showed, another’s name and another’s senderKID are refused', async () => {
