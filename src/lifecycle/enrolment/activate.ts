@@ -10,7 +10,7 @@ import type { IssuedAnswer, ProvedCredential } from './credential.js';
 import type { ActivationRequest } from './enrolment.js';
 import type { Grant } from './grant-store.js';
 import { checkLine, issueFirst, recordClaim } from './issue-first.js';
-import { type ClaimVerdict, judgeClaim } from './judge-claim.js';
+import { askForProof, type ClaimVerdict, judgeClaim } from './judge-claim.js';
 import { GRANT_TRIES_MAX, type GrantMatch, grantBad, matchGrant } from './match-grant.js';
 
 /**
@@ -140,7 +140,11 @@ async function judge(deps: ActivationDeps, claim: Claim): Promise<{ verdict: Cla
   });
   // A key that may claim nothing tries no code either: its holder could lock the unit out (rules 3.3).
   const isTry = verdict.kind === 'refuse' && verdict.error.code === 'GRANT_BAD';
-  if (isTry && grant.kind === 'wrong-code') await countWrongCode(deps, claim, grant.grant);
+  if (isTry && grant.kind === 'wrong-code') {
+    // Nor does a recording: a message made for an earlier grant would use up the tries of this one.
+    if (claim.liveAt.getTime() <= grant.grant.createdAt.getTime()) throw askForProof();
+    await countWrongCode(deps, claim, grant.grant);
+  }
   return { verdict, grant };
 }
 

@@ -1,5 +1,5 @@
 import { FemtoError } from '../../platform/errors.js';
-import { headOf, isAbandonedKey, judgeRenewal, type LineageView, previousOf } from '../lineage/index.js';
+import { headOf, judgeRenewal, type LineageView, mayComeAgain, previousOf } from '../lineage/index.js';
 import type { LineageSlot } from '../model/index.js';
 import { type GrantMatch, grantBad } from './match-grant.js';
 
@@ -99,7 +99,7 @@ function slotOfKey({ slots }: LineageView, spkiHash: Buffer): LineageSlot | null
 }
 
 function issueByOpenGrant({ liveAt, newSpkiHash }: ClaimSituation, live: LineageView | null): ClaimVerdict {
-  const sameKeyAllowed = live !== null && isAbandonedKey(live.slots, newSpkiHash);
+  const sameKeyAllowed = live !== null && mayComeAgain(live.slots, newSpkiHash);
   const base = { kind: 'issue', displacesSlotId: null, grade: null, sameKeyAllowed } as const;
   if (live === null) return { ...base, lineageId: null, closes: null };
   if (live.slots.some((slot) => slot.state === 'signing')) return refuse(stillSigning(2));
@@ -132,7 +132,7 @@ function judgeGenerationZero(situation: ClaimSituation, live: LineageView): Clai
   }
   // What follows needs the code (or order) once more: the bootstrap key alone never suffices (ENR-1).
   if (grant.kind !== 'spent') return refuse(grantBad(faultOf(grant)));
-  const sameKeyAllowed = verdict.kind === 'reissue-same-key' || isAbandonedKey(live.slots, situation.newSpkiHash);
+  const sameKeyAllowed = verdict.kind === 'reissue-same-key' || mayComeAgain(live.slots, situation.newSpkiHash);
   const base = { kind: 'issue', lineageId: live.lineage.id, closes: null, sameKeyAllowed } as const;
   switch (verdict.kind) {
     case 'issue':
@@ -171,7 +171,7 @@ function refusal(code: FemtoError['code']): FemtoError {
 }
 
 /** Possession shown before the competing event proves nothing; a new connection under the same key would. */
-function askForProof(): FemtoError {
+export function askForProof(): FemtoError {
   return new FemtoError('RETRY_LATER', 'The bootstrap key must be proved again; ask over a new connection.', {
     retryAfterSeconds: 1,
     facts: { asks: 'live proof' },

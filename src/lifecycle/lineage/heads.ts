@@ -64,12 +64,16 @@ export function softDisplacementsSince(slots: readonly LineageSlot[], since: Dat
 }
 
 /**
- * A key that was certified and never served anybody: its attempt broke off, or its unit refused the certificate. It is
- * still the unit's to bring.
+ * A key that this lineage certified before and may certify again: its attempt broke off, or its unit refused the certificate
+ * and nothing stands in its place. Where something does, the key stays displaced for good.
  */
-export function isAbandonedKey(slots: readonly LineageSlot[], spkiHash: Buffer): boolean {
+export function mayComeAgain(slots: readonly LineageSlot[], spkiHash: Buffer): boolean {
   const known = slots.filter((slot) => slot.spkiHash.equals(spkiHash));
-  return known.length > 0 && known.every(({ state }) => state === 'abandoned');
+  const vacant = (headOf(slots)?.generation ?? 0) + 1;
+  return (
+    known.length > 0 &&
+    known.every(({ state, generation }) => state === 'abandoned' || (state === 'displaced' && generation === vacant))
+  );
 }
 
 function newest(slots: readonly LineageSlot[]): LineageSlot | null {

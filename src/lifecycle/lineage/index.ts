@@ -6,7 +6,7 @@
  */
 
 export * from './comeback.js';
-export { headOf, isAbandonedKey, isStanding, previousOf } from './heads.js';
+export { headOf, isStanding, mayComeAgain, previousOf } from './heads.js';
 export * from './judge-renewal.js';
 export * from './judge-use.js';
 export type * from './lineage.js';

@@ -1,7 +1,7 @@
 import type { ErrorCode } from '../../platform/errors.js';
 import type { EvidenceGrade, LineageSlot } from '../model/index.js';
 import { type ComebackTier, comebackTier, type LineEvidence } from './comeback.js';
-import { currentSlot, headOf, SOFT_INTERVAL_MS, softDisplacementsSince, standingOf } from './heads.js';
+import { currentSlot, headOf, mayComeAgain, SOFT_INTERVAL_MS, softDisplacementsSince, standingOf } from './heads.js';
 import type { LineageState } from './lineage.js';
 
 /** Everything the verdict depends on; nothing else may decide (REN-4). */
@@ -217,8 +217,7 @@ function whatKey(
 ): Facts['newKeyIs'] {
   if (successor?.spkiHash.equals(newSpkiHash)) return 'the successor';
   if (presented?.spkiHash.equals(newSpkiHash)) return 'the presented one';
-  // An abandoned attempt was never delivered, so its key is still the caller's to bring again (fault F1).
-  const known = slots.some((slot) => slot.state !== 'abandoned' && slot.spkiHash.equals(newSpkiHash));
+  const known = slots.some((slot) => slot.spkiHash.equals(newSpkiHash)) && !mayComeAgain(slots, newSpkiHash);
   return known ? 'an earlier one' : 'fresh';
 }
 

@@ -39,9 +39,19 @@ export const lineageStore: LineageStore = {
     );
     return rowCount === 1;
   },
-  refuse: async (tx, slotId) => {
-    const sql = `UPDATE lineage_slot SET state = 'abandoned' WHERE id = $1 AND state = 'pending'`;
-    return (await tx.query(sql, [slotId])).rowCount === 1;
+  refuse: async (tx, { slotId, at }) => {
+    const { rows } = await tx.query<{ lineageId: number }>(
+      `UPDATE lineage_slot SET state = 'displaced', displaced_at = $2 WHERE id = $1 AND state = 'pending'
+       RETURNING lineage_id AS "lineageId"`,
+      [slotId, at],
+    );
+    if (rows[0] === undefined) return 'not-pending';
+    const { rowCount } = await tx.query(
+      `UPDATE lineage SET last_soft_at = $2::timestamptz
+       WHERE id = $1 AND (last_soft_at IS NULL OR last_soft_at <= $2::timestamptz - interval '1 hour')`,
+      [rows[0].lineageId, at],
+    );
+    return rowCount === 1 ? 'refused' : 'too-soon';
   },
   touch: async (tx, { slotId, at, lineId }) => {
     await tx.query(

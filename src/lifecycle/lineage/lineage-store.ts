@@ -16,8 +16,8 @@ export interface LineageStore {
     tx: Transaction,
     change: { slotId: number; at: Date; by: ConfirmedBy; lineId: number | null },
   ): Promise<boolean>;
-  /** pending → abandoned; false when the row was not pending. */
-  refuse(tx: Transaction, slotId: number): Promise<boolean>;
+  /** pending → displaced, counted as the lineage's displacement of this hour. */
+  refuse(tx: Transaction, change: { slotId: number; at: Date }): Promise<'refused' | 'not-pending' | 'too-soon'>;
   touch(tx: Transaction, change: { slotId: number; at: Date; lineId: number | null }): Promise<void>;
   /** Authoritative line of the slot's confirm or last use; null when there was none. */
   lineOf(tx: Transaction, slotId: number): Promise<number | null>;

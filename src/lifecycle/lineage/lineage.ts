@@ -51,10 +51,11 @@ export interface Lineages {
     options: { slotId: number; by: ConfirmedBy; at: Date; actor?: Actor; lineId?: number | null },
   ): Promise<boolean>;
   /**
-   * pending → abandoned, with ledger `lineage.refused`: the unit did not take the certificate, so it never counts as a
-   * successor. False when it was abandoned already. Revoking the serial is the caller's next step.
+   * pending → displaced with nothing in its place, ledger `lineage.displaced`: the unit did not take the certificate. It is a
+   * displacement like any other: at most one an hour, and the key proved again is a second holder. False when it was
+   * displaced already.
    *
-   * @throws STATE_CONFLICT when the slot is confirmed, displaced or still signing
+   * @throws STATE_CONFLICT when the slot is confirmed or never delivered; RATE_LIMITED within the hour
    */
   refuseSlot(tx: Transaction, options: { slotId: number; at: Date; actor: Actor }): Promise<boolean>;
   /** Notes that a gateway saw the certificate in use; cheap, at most one write a minute a slot. */

@@ -3,7 +3,7 @@ import { FemtoError } from '../../platform/errors.js';
 import type { Ledger } from '../../platform/ledger/ledger.js';
 import { serialHex } from '../../x509/serial.js';
 import type { LineageSlot } from '../model/index.js';
-import { isStanding } from './heads.js';
+import { isStanding, SOFT_INTERVAL_MS } from './heads.js';
 import type { ForkReport, Lineage, Lineages, LineageView } from './lineage.js';
 import type { LineageStore } from './lineage-store.js';
 
@@ -86,16 +86,26 @@ async function refuseSlot(
   tx: Transaction,
   { slotId, at, actor }: Parameters<Lineages['refuseSlot']>[1],
 ): Promise<boolean> {
-  const refused = await store.refuse(tx, slotId);
+  const outcome = await store.refuse(tx, { slotId, at });
+  if (outcome === 'too-soon') {
+    throw new FemtoError(
+      'RATE_LIMITED',
+      'A certificate of this unit was given up within the hour; keep this one for now.',
+      {
+        retryAfterSeconds: SOFT_INTERVAL_MS / 1_000,
+      },
+    );
+  }
   const slot = await store.slotById(tx, slotId);
-  if (slot === null || (!refused && slot.state !== 'abandoned')) {
+  if (slot === null || slot.state !== 'displaced') {
     throw new FemtoError('STATE_CONFLICT', 'This certificate cannot be refused any more; revoke it instead.', {
       facts: { slotState: slot?.state ?? 'absent' },
     });
   }
-  if (!refused) return false;
+  if (outcome === 'not-pending') return false;
   const subject = `unit:${await store.unitSerialNumber(tx, slot.lineageId)}`;
-  await ledger.append(tx, [{ kind: 'lineage.refused', subject, at, body: { ...slotFacts(slot), actor } }]);
+  const body = { ...slotFacts(slot), lineageId: slot.lineageId, how: 'refused', actor };
+  await ledger.append(tx, [{ kind: 'lineage.displaced', subject, at, body }]);
   return true;
 }
 

@@ -4,7 +4,7 @@ import { keyRequestOf } from '../../x509/csr.js';
 import { checkKeyPolicy } from '../../x509/key-policy.js';
 import { checkWishes, type KeyRequest, verifyPossession } from '../../x509/key-request.js';
 import { importPublicKey } from '../../x509/spki.js';
-import { isAbandonedKey, judgeRenewal, type LineageView } from '../lineage/index.js';
+import { judgeRenewal, type LineageView, mayComeAgain } from '../lineage/index.js';
 import type { Unit } from '../model/index.js';
 import type { Profile } from '../registry/index.js';
 import { containFork, contestReplacedHead, recordEvidence } from './contain-fork.js';
@@ -178,7 +178,7 @@ async function issueNext(
     },
     actor,
     facts: { operation: 'renew', row: verdict.row, address: credential.address },
-    sameKeyAllowed: verdict.kind === 'reissue-same-key' || isAbandonedKey(view.slots, csr.spki.spkiHash),
+    sameKeyAllowed: verdict.kind === 'reissue-same-key' || mayComeAgain(view.slots, csr.spki.spkiHash),
     // In the intent's own transaction, so that no displacement is ever without its entry.
     ...(verdict.kind === 'soft-displace'
       ? { withIntent: (tx) => recordEvidence(deps, { ...judged, verdict, grade: verdict.grade }, tx) }

@@ -15,7 +15,7 @@ export interface RenewalDeps {
   readonly registry: Pick<Registry, 'unitById' | 'lineAt' | 'profile' | 'changeState' | 'touchContact'>;
   readonly lineages: Lineages;
   readonly issuance: Pick<Issuance, 'issue'>;
-  readonly revocation: Pick<Revocation, 'quarantine' | 'setStatus'>;
+  readonly revocation: Pick<Revocation, 'quarantine'>;
   readonly ledger: Ledger;
   readonly store: RenewalStore;
   readonly tasks: Pick<TaskStore, 'closeTask'>;

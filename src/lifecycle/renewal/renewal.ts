@@ -28,10 +28,11 @@ export interface Renewal {
   confirm(request: { readonly credential: ProvedCredential }): Promise<Confirmation>;
   /**
    * The unit's own word on the certificate it was just given, in a message signed by the key that asked for it over a
-   * value of ours (CMP certConf): accepted, the slot is confirmed; refused, the slot is displaced and its certificate
-   * revoked, so that the next request may bring another key. Repeating it is harmless.
+   * value of ours (CMP certConf): accepted, the slot is confirmed; refused, it is displaced with nothing in its place, so
+   * that the next request may bring the same key or another. Repeating it is harmless.
    *
-   * @throws FemtoError STATE_CONFLICT displaced or confirmed meanwhile; as confirm otherwise
+   * @throws FemtoError STATE_CONFLICT displaced or confirmed meanwhile; RATE_LIMITED a second refusal within the hour; as
+   *   confirm otherwise
    */
   settleIssued(request: SettleRequest): Promise<void>;
   advise(request: { readonly credential: ProvedCredential }): Promise<Advice>;

@@ -1,13 +1,12 @@
 import { FemtoError } from '../../platform/errors.js';
-import type { LineageSlot } from '../model/index.js';
 import { checkGood } from './confirm.js';
 import type { SettleRequest } from './renewal.js';
-import { authoritativeLine, checkMayServe } from './renewal-conditions.js';
+import { checkMayServe } from './renewal-conditions.js';
 import type { RenewalDeps } from './renewal-deps.js';
 
 /**
- * The unit's word on the certificate it was just given. A refused certificate never served anybody: its slot is abandoned,
- * so that it counts in no fork, and its serial is revoked; the key may be brought again.
+ * The unit's word on the certificate it was just given. Refusing it is a displacement with nothing in its place: whoever
+ * holds the old key could say so too, so the refused key coming back is the second holder that it looks like.
  */
 export async function settleIssued(
   deps: RenewalDeps,
@@ -19,7 +18,6 @@ export async function settleIssued(
   if (slot === null || slot.unitId !== unit.id) {
     throw new FemtoError('NOT_RECORDED', 'The certificate was not issued to this unit; look at its record.');
   }
-  const lineId = await authoritativeLine(deps, credential);
   const at = deps.clock.now();
   const actor = `unit:${unit.serialNumber}`;
   await deps.transactor.run(async (tx) => {
@@ -34,25 +32,14 @@ export async function settleIssued(
       );
     }
     if (accepted) {
-      await deps.lineages.confirmSlot(tx, { slotId: slot.id, by: 'certConf', at, actor, lineId });
+      // No line: whoever carries a message may carry it from anywhere, and its address proves nothing about the key.
+      await deps.lineages.confirmSlot(tx, { slotId: slot.id, by: 'certConf', at, actor });
       for (const older of view.slots) {
         if (older.generation === slot.generation - 1) await deps.tasks.closeTask(tx, older.id, at);
       }
-    } else if (await deps.lineages.refuseSlot(tx, { slotId: slot.id, at, actor })) {
-      await revoke(deps, tx, slot, actor, at);
+    } else {
+      await deps.lineages.refuseSlot(tx, { slotId: slot.id, at, actor });
     }
     await deps.registry.touchContact(tx, unit.id, at);
   });
-}
-
-async function revoke(
-  deps: RenewalDeps,
-  tx: Parameters<RenewalDeps['revocation']['setStatus']>[0],
-  { issuerId, serial, notAfter, unitId }: LineageSlot,
-  actor: string,
-  at: Date,
-): Promise<void> {
-  const note = 'refused by the unit';
-  const change = { state: 'revoked', reason: 'cessationOfOperation', actor, at, note, voidsInFlight: false } as const;
-  await deps.revocation.setStatus(tx, [{ issuerId, serial, notAfter, unitId }], change);
 }

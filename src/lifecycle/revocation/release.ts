@@ -82,6 +82,8 @@ async function startOver(
 
   const live = await deps.lineages.liveViewOfUnit(tx, unit.id, { lock: true });
   const keys = [...condemned.map(({ spkiHash }) => spkiHash), ...(live?.slots ?? []).map(({ spkiHash }) => spkiHash)];
+  // A vendor's certificate is in no record of ours to revoke: its key is what ends.
+  if (replaceBootstrap && unit.vendorSpkiHash !== null) keys.push(unit.vendorSpkiHash);
   const blockedKeys = await deps.store.blockKeys(tx, keys, { reason: note, source: actor, at });
   if (live) {
     const reason = unit.state === 'LOST' ? 'found after loss' : 'released from quarantine';

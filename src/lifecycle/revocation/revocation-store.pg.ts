@@ -13,7 +13,8 @@ export const revocationStore: RevocationStore = {
   lockUnits: async (tx, unitIds) =>
     (
       await tx.query<SelectedUnit>(
-        `SELECT id, serial_number AS "serialNumber", state, key_protection AS "keyProtection"
+        `SELECT id, serial_number AS "serialNumber", state, key_protection AS "keyProtection",
+           vendor_spki_hash AS "vendorSpkiHash"
          FROM unit WHERE id = ANY($1::int[]) ORDER BY id FOR NO KEY UPDATE`,
         [unitIds],
       )

@@ -8,6 +8,8 @@ export interface SelectedUnit {
   readonly state: UnitState;
   /** `file`: its private key may have been copied from the flash, whatever else is true. */
   readonly keyProtection: string;
+  /** The maker's certificate's key, where a manifest named one. */
+  readonly vendorSpkiHash: Buffer | null;
 }
 
 export interface KnownCertificate extends CertificateReference {

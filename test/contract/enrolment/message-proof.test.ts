@@ -130,34 +130,57 @@ describe('the unit’s word on what it was given (CMP certConf)', () => {
     expect(await codeOf(settle(unit, certificate, false))).toMatchObject({ code: 'STATE_CONFLICT' });
   });
 
-  test('refused: revoked and forgotten; the same key may be brought again, and nothing looks like a fork', async () => {
+  test('refused: nothing stands in its place, and the same key may be brought again', async () => {
     const unit = await world.addUnit();
     const key = freshKey();
     const code = await world.grant(unit);
     const first = await activate(unit, { code, key });
     await settle(unit, first.certificate, false);
     await settle(unit, first.certificate, false);
-    const shown = await credentialOf(first.certificate.der, new Date());
-    expect(shown.status).toBe('revoked');
     // The spent grant still wants its code: the bootstrap key alone never suffices.
     expect(await codeOf(activate(unit, { key, provedAt: new Date() }))).toMatchObject({ code: 'GRANT_BAD' });
-    expect((await activate(unit, { key, code })).generation).toBe(1);
+    const again = await activate(unit, { key, code });
+    expect(again.generation).toBe(1);
+    await settle(unit, again.certificate, true);
     expect(await world.ledgerKinds(unit)).not.toContain('lineage.forked');
     expect(await stateOf(unit)).toBe('ACTIVE');
   });
 
-  test('refused renewal: the head stands again and renews with the same key', async () => {
+  test('refused renewal: the head stands again and renews with the same key; a second refusal waits for an hour', async () => {
     const unit = await world.addUnit();
     const first = await activate(unit, { code: await world.grant(unit) });
     await settle(unit, first.certificate, true);
     const key = freshKey();
     const second = await renew(first.certificate.der, { key });
-    const credential = await credentialOf(first.certificate.der, new Date());
-    await world.rooms.renewal.settleIssued({ credential, certificate: second.certificate, accepted: false });
+    const refuse = async (certificate: typeof second.certificate) =>
+      world.rooms.renewal.settleIssued({
+        credential: await credentialOf(first.certificate.der, new Date()),
+        certificate,
+        accepted: false,
+      });
+    await refuse(second.certificate);
     const third = await renew(first.certificate.der, { key });
     expect(third.generation).toBe(2);
     expect(third.certificate.serial.equals(second.certificate.serial)).toBe(false);
-    expect(await world.ledger(unit, 'lineage.refused')).toHaveLength(1);
+    expect(await codeOf(refuse(third.certificate))).toMatchObject({ code: 'RATE_LIMITED' });
+    // Not refused: it still waits for its first use.
+    expect((await renew(first.certificate.der, { key })).certificate.serial).toEqual(third.certificate.serial);
+    expect(await world.ledger(unit, 'lineage.displaced')).toMatchObject([{ how: 'refused', generation: 2 }]);
+  });
+
+  test('refused by whoever copied the old key: the genuine new key, shown again, holds both', async () => {
+    const unit = await world.addUnit();
+    const first = await activate(unit, { code: await world.grant(unit) });
+    await settle(unit, first.certificate, true);
+    const genuine = await renew(first.certificate.der);
+    const thief = await credentialOf(first.certificate.der, new Date());
+    await world.rooms.renewal.settleIssued({ credential: thief, certificate: genuine.certificate, accepted: false });
+    const stolen = await renew(first.certificate.der);
+    await world.rooms.renewal.confirm({ credential: await credentialOf(stolen.certificate.der, new Date()) });
+    expect(await stateOf(unit)).toBe('ACTIVE');
+    const shown = credentialOf(genuine.certificate.der, new Date());
+    expect(await codeOf(world.rooms.renewal.confirm({ credential: await shown }))).toMatchObject({ code: 'FORK_HARD' });
+    expect(await stateOf(unit)).toBe('QUARANTINED');
   });
 
   test('about another unit’s certificate is not recorded for this one', async () => {
@@ -184,6 +207,34 @@ describe('a unit that gives up its certificate (CMP rr)', () => {
     expect((await credentialOf(certificate.der, new Date())).status).toBe('revoked');
     expect((await credentialOf(unit.bootstrap.der, new Date())).status).toBe('held');
     expect(await codeOf(world.core.revocation.revokeByUnit(given))).toMatchObject({ code: 'CERT_REVOKED' });
+  });
+});
+
+describe('wrong codes in messages (rules 3.3)', () => {
+  test('count only when the key is shown since the grant was made: recordings lock nobody out', async () => {
+    const unit = await world.addUnit();
+    const code = await world.grant(unit);
+    for (let count = 0; count < 6; count += 1) {
+      const recorded = activate(unit, { code: 'AAAA-AAAA-AAAA-AAAA' });
+      expect(await codeOf(recorded)).toEqual({ code: 'RETRY_LATER', asks: 'live proof' });
+    }
+    const shown = activate(unit, { code: 'AAAA-AAAA-AAAA-AAAA', provedAt: new Date() });
+    expect(await codeOf(shown)).toMatchObject({ code: 'GRANT_BAD' });
+    expect((await activate(unit, { code })).generation).toBe(1);
+    const { rows } = await world.db.pool.query('SELECT tries FROM activation_grant WHERE unit_id = $1', [unit.id]);
+    expect(rows).toEqual([{ tries: 1 }]);
+  });
+});
+
+describe('a vendor key of a unit that was lost', () => {
+  test('is blocked when the unit is found and its bootstrap key replaced', async () => {
+    const unit = await world.addUnit();
+    const vendorSpkiHash = Buffer.alloc(32, 7);
+    await world.db.pool.query('UPDATE unit SET vendor_spki_hash = $2 WHERE id = $1', [unit.id, vendorSpkiHash]);
+    const by = { unitId: unit.id, personId: null, note: 'found in a sealed box', evidence: 'inspection 2026-118' };
+    await world.core.revocation.reportLost({ ...by, actor: 'person:kim' });
+    await world.core.revocation.release({ ...by, actor: 'person:lee', replaceBootstrap: true });
+    expect(await world.core.certificates.isBlockedKey(world.core.transactor.read, vendorSpkiHash)).toBe(true);
   });
 });
 
