@@ -115,13 +115,12 @@ async function bytesOf(stream: IncomingMessage): Promise<Buffer> {
   return Buffer.concat(chunks);
 }
 
-function relay(port: number, path: string, body: Buffer): Promise<{ status: number; body: Buffer }> {
-  return new Promise((done, fail) => {
-    const headers = { 'content-type': 'application/pkixcmp', 'content-length': body.length };
-    httpRequest({ host: '127.0.0.1', port, path, method: 'POST', agent: false, headers }, (answer) => {
-      bytesOf(answer).then((bytes) => done({ status: answer.statusCode ?? 0, body: bytes }), fail);
-    })
+async function relay(port: number, path: string, body: Buffer): Promise<{ status: number; body: Buffer }> {
+  const headers = { 'content-type': 'application/pkixcmp', 'content-length': body.length };
+  const answer = await new Promise<IncomingMessage>((done, fail) => {
+    httpRequest({ host: '127.0.0.1', port, path, method: 'POST', agent: false, headers }, done)
       .on('error', fail)
       .end(body);
   });
+  return { status: answer.statusCode ?? 0, body: await bytesOf(answer) };
 }
