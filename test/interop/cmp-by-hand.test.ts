@@ -14,6 +14,7 @@ import { cmpRequest, pbm, pbmac1, regToken, requestBody } from '../support/cmp-r
 import { type Holder, holderOf, type Talk, talkTo, wish } from '../support/cmp-talk.js';
 import { startCmpWorld } from '../support/cmp-world.js';
 import { type MakerLine, type MakerWorld, makerWorld } from './maker-world.js';
+import { followUp } from './vendor-talk.js';
 
 let world: MakerWorld;
 let talk: Talk;
@@ -96,16 +97,19 @@ describe('a code in regToken, under a vendor certificate', () => {
     expect((await ask(holderOf(victim.as), request)).said).toBe('ip accepted');
   });
 
-  test('five wrong ones lock the grant', async () => {
+  test('a wrong one is a try only once pollReq showed the key again; five of those lock the grant', async () => {
     const unit = await world.addUnit(line);
+    const by = holderOf(unit.as);
     const code = await world.code(unit);
-    for (let n = 0; n < 5; n++) {
-      const request = wish({ controls: [regToken('AAAA-BBBB-CCCC-DDDD')] });
-      expect((await ask(holderOf(unit.as), request)).said).toBe('ip rejection notAuthorized');
+    const wrong = () => ask(by, wish({ controls: [regToken('AAAA-BBBB-CCCC-DDDD')] }));
+    for (let n = 0; n < 6; n++) expect((await wrong()).said).toBe('ip waiting');
+    expect(await triesOf(unit)).toBe(0);
+    for (let n = 1; n <= 5; n++) {
+      const waiting = await wrong();
+      const { said } = await talk.send(talk.message(by, requestBody.pollReq(0), followUp(waiting)));
+      expect([said, await triesOf(unit)]).toEqual(['ip rejection notAuthorized', n]);
     }
-    expect((await ask(holderOf(unit.as), wish({ controls: [regToken(code)] }))).said).toBe(
-      'ip rejection notAuthorized',
-    );
+    expect((await ask(by, wish({ controls: [regToken(code)] }))).said).toBe('ip rejection notAuthorized');
   });
 });
 
@@ -143,6 +147,11 @@ describe('MACs that OpenSSL 3.0 does not make', () => {
     expect((await talk.send(der)).said).toBe('error rejection badAlg');
   });
 });
+
+async function triesOf({ id }: { id: number }): Promise<number> {
+  const { rows } = await world.cmp.world.db.pool.query('SELECT tries FROM activation_grant WHERE unit_id = $1', [id]);
+  return rows[0].tries;
+}
 
 function ask(by: Holder, request: Buffer) {
   return talk.send(talk.message(by, requestBody.ir(request), {}, { extraCerts: [by.der, line.ca.der] }));

@@ -7,22 +7,22 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { TOLERANCES, type Tolerance } from '../../src/lifecycle/registry/index.js';
 import { makeTransactionPruner } from '../../src/protocol/cmp/prune-transactions.js';
 import { pgTransactionStore } from '../../src/protocol/cmp/transaction-store.pg.js';
-import { INFO_TYPE } from '../../src/x509/cmp/index.js';
-import { NULL_DN, type RequestHeader, requestBody } from '../support/cmp-request.js';
-import { type Answered, type Holder, holderOf, type Talk, talkTo, wish } from '../support/cmp-talk.js';
+import { NULL_DN, requestBody } from '../support/cmp-request.js';
+import { type Holder, holderOf, wish } from '../support/cmp-talk.js';
 import { startCmpWorld } from '../support/cmp-world.js';
 import { type MakerLine, type MakerWorld, makerWorld, type VendorUnit } from './maker-world.js';
 import { kindsOf, refusalOf } from './openssl-said.js';
+import { followUp, type VendorTalk, vendorTalk } from './vendor-talk.js';
 
 let world: MakerWorld;
-let talk: Talk;
+let talk: VendorTalk;
 /** The model whose switches are turned, and its maker's other one. */
 let line: MakerLine;
 let sibling: MakerLine;
 
 beforeAll(async () => {
   world = makerWorld(await startCmpWorld());
-  talk = talkTo(world.cmp);
+  talk = vendorTalk(world);
   await world.addMaker('Garam Celltech', '0a01');
   line = await world.addLine({ maker: 'Garam Celltech', model: 'FC-200', dn: '/O=Garam Celltech', key: 'ec' });
   sibling = await world.addLine({ maker: 'Garam Celltech', model: 'FC-300', dn: '/O=Garam Celltech 3', key: 'ec' });
@@ -48,10 +48,10 @@ function eachWay(tolerance: Tolerance, name: string, exchange: (at: MakerLine) =
 
 describe('certconf-without-status', () => {
   const exchange = async (at: MakerLine): Promise<string> => {
-    const { holder, unit } = await vendor(at);
-    const ip = await talk.send(ir(at, holder));
+    const { holder, unit } = await talk.vendor(at);
+    const ip = await talk.ir(at, holder);
     const certConf = requestBody.certConf({ certificateDer: ip.certificateDer ?? Buffer.alloc(0) });
-    const { said } = await talk.send(message(at, holder, certConf, followUp(ip)));
+    const { said } = await talk.say(at, holder, certConf, followUp(ip));
     return `${said}, ${(await world.slotsOf(unit)).join()}`;
   };
   const refused = 'error rejection badRequest, 1 pending';
@@ -65,7 +65,7 @@ describe('certconf-without-status', () => {
 
 describe('vendor-without-key-usage', () => {
   const exchange = async (at: MakerLine): Promise<string> => {
-    const unit = await ordered(at, world.leaf(at, { extensions: ['basicConstraints=critical,CA:FALSE'] }));
+    const unit = await talk.ordered(at, world.leaf(at, { extensions: ['basicConstraints=critical,CA:FALSE'] }));
     return refusalOf(await world.ir(unit));
   };
   eachWay('vendor-without-key-usage', 'openssl with a vendor certificate without keyUsage', exchange, [
@@ -78,7 +78,7 @@ describe('vendor-without-key-usage', () => {
   test('a keyUsage that does not let the key sign is refused all the same', async () => {
     await world.tolerate(line, 'vendor-without-key-usage');
     const extensions = ['basicConstraints=critical,CA:FALSE', 'keyUsage=critical,keyEncipherment'];
-    const unit = await ordered(line, world.leaf(line, { extensions }));
+    const unit = await talk.ordered(line, world.leaf(line, { extensions }));
     const flags = ['-ignore_keyusage'];
     expect(refusalOf(await world.ir(unit, { flags }))).toBe('signerNotTrusted');
     await world.tolerate(line);
@@ -87,8 +87,8 @@ describe('vendor-without-key-usage', () => {
 
 describe('extra-certs-any-order', () => {
   const leafLast = async (at: MakerLine): Promise<string> => {
-    const { holder } = await vendor(at);
-    return (await talk.send(ir(at, holder, {}, [at.ca.der, holder.der]))).said;
+    const { holder } = await talk.vendor(at);
+    return (await talk.ir(at, holder, {}, [at.ca.der, holder.der])).said;
   };
   eachWay('extra-certs-any-order', 'the protecting certificate behind its CA', leafLast, [
     'error rejection badMessageCheck',
@@ -98,8 +98,8 @@ describe('extra-certs-any-order', () => {
   ]);
 
   const rootBetween = async (at: MakerLine): Promise<string> => {
-    const { holder } = await vendor(at);
-    return (await talk.send(ir(at, holder, {}, [holder.der, at.root.der, at.ca.der]))).said;
+    const { holder } = await talk.vendor(at);
+    return (await talk.ir(at, holder, {}, [holder.der, at.root.der, at.ca.der])).said;
   };
   eachWay('extra-certs-any-order', 'the root before the CA below it', rootBetween, [
     'error rejection signerNotTrusted',
@@ -111,23 +111,29 @@ describe('extra-certs-any-order', () => {
 
 describe('extra-certs-absent', () => {
   const kur = async (at: MakerLine): Promise<string> => {
-    const { key, op } = await activated(at);
-    return (await talk.send(message(at, { ...op, key }, requestBody.kur(wish()), {}, []))).said;
+    const { op } = await talk.activated(at);
+    return (await talk.say(at, op, requestBody.kur(wish()), {}, [])).said;
   };
   const refused = 'error rejection badMessageCheck';
   eachWay('extra-certs-absent', 'a kur by a certificate of ours', kur, [refused, 'kup accepted', refused, refused]);
 
+  /** One who asked too early, and asks again without certificates. */
+  const early = async (at: MakerLine): Promise<{ unit: VendorUnit; holder: Holder }> => {
+    const unit = await world.addUnit(at);
+    const holder = holderOf(unit.as);
+    expect((await talk.ir(at, holder)).said).toBe('ip rejection notAuthorized');
+    await world.order(unit);
+    return { unit, holder };
+  };
   const seenVendor = async (at: MakerLine): Promise<string> => {
-    const { holder } = await vendor(at);
-    const genm = requestBody.genm({ oid: INFO_TYPE.caCerts });
-    const first = await talk.send(message(at, holder, genm));
-    return `${first.said}, ${(await talk.send(ir(at, holder, {}, []))).said}`;
+    const { holder } = await early(at);
+    return (await talk.ir(at, holder, {}, [])).said;
   };
   eachWay('extra-certs-absent', 'an ir by a vendor certificate that was shown before, with its CAs', seenVendor, [
-    `genp, ${refused}`,
-    'genp, ip accepted',
-    `genp, ${refused}`,
-    `genp, ${refused}`,
+    refused,
+    'ip accepted',
+    refused,
+    refused,
   ]);
 
   test('an ir by the bootstrap certificate, of a unit whose model may', async () => {
@@ -144,11 +150,8 @@ describe('extra-certs-absent', () => {
 
   test('a vendor certificate is remembered for weeks, one of ours only in its own record', async () => {
     await world.tolerate(line, 'extra-certs-absent');
-    const { holder } = await vendor(line);
-    const own = await activated(line);
-    for (const who of [holder, own.op]) {
-      expect((await talk.send(message(line, who, requestBody.genm()))).said).toBe('genp');
-    }
+    const { holder } = await early(line);
+    const own = await talk.activated(line);
     const { transactor, clock } = world.cmp.world.core;
     await world.cmp.world.db.pool.query(`UPDATE cmp_transaction SET created_at = now() - interval '39 days'`);
     await makeTransactionPruner({ store: pgTransactionStore, transactor, clock })();
@@ -156,54 +159,60 @@ describe('extra-certs-absent', () => {
       'SELECT count(protection_certificate)::int AS ours FROM cmp_transaction',
     );
     expect(rows).toEqual([{ ours: 0 }]);
-    expect((await talk.send(ir(line, holder, {}, []))).said).toBe('ip accepted');
-    expect((await talk.send(message(line, own.op, requestBody.kur(wish()), {}, []))).said).toBe('kup accepted');
+    expect((await talk.ir(line, holder, {}, [])).said).toBe('ip accepted');
+    expect((await talk.say(line, own.op, requestBody.kur(wish()), {}, [])).said).toBe('kup accepted');
     await world.tolerate(line);
   });
 
   test('with the switch on, what nobody showed, another’s name and another’s senderKID are refused', async () => {
     await world.tolerate(line, 'extra-certs-absent');
-    const { holder } = await vendor(line);
-    expect((await talk.send(ir(line, holder, {}, []))).said).toBe(refused);
-    const [victim, thief] = [await activated(line), await activated(line)];
+    const { holder } = await talk.vendor(line);
+    expect((await talk.ir(line, holder, {}, [])).said).toBe(refused);
+    const [victim, thief] = [await talk.activated(line), await talk.activated(line)];
     const genm = requestBody.genm();
     for (const parts of [
-      { ...victim.op, key: thief.key },
-      { ...thief.op, subjectDer: victim.op.subjectDer, key: thief.key },
+      { ...victim.op, key: thief.op.key },
+      { ...thief.op, subjectDer: victim.op.subjectDer },
     ]) {
-      expect((await talk.send(message(line, parts, genm, {}, []))).said).toBe(refused);
+      expect((await talk.say(line, parts, genm, {}, [])).said).toBe(refused);
     }
     const senderKid = randomBytes(20);
-    expect((await talk.send(message(line, { ...thief.op, key: thief.key }, genm, { senderKid }, []))).said).toBe(
-      refused,
-    );
+    expect((await talk.say(line, thief.op, genm, { senderKid }, [])).said).toBe(refused);
     await world.tolerate(line);
   });
 });
 
 describe('later messages of an exchange need no certificate, and no switch (RFC 9483 section 3.3)', () => {
   test('certConf after an ir by a vendor certificate whose CA came with it', async () => {
-    const { holder, unit } = await vendor(line);
-    const ip = await talk.send(ir(line, holder));
-    expect((await talk.send(confirmation(holder, ip))).said).toBe('pkiConf');
+    const { holder, unit } = await talk.vendor(line);
+    const ip = await talk.ir(line, holder);
+    expect((await talk.confirm(holder, ip)).said).toBe('pkiConf');
     expect(await world.slotsOf(unit)).toEqual(['1 confirmed']);
   });
 
+  test('nor the CAs, where the certificate itself is there', async () => {
+    const { holder, unit } = await talk.vendor(line);
+    const ip = await talk.ir(line, holder);
+    const certConf = requestBody.certConf({ certificateDer: ip.certificateDer ?? Buffer.alloc(0), status: 0 });
+    expect((await talk.say(line, holder, certConf, followUp(ip), [holder.der])).said).toBe('pkiConf');
+    expect(await world.slotsOf(unit)).toEqual(['1 confirmed']);
+    expect((await talk.ir(line, holder, {}, [holder.der])).said).toBe('error rejection signerNotTrusted');
+  });
+
   test('pollReq, and certConf after it', async () => {
-    const { unit, key, op } = await activated(line);
-    const own = { ...op, key };
-    await talk.send(message(line, own, requestBody.kur(wish())));
-    const waiting = await talk.send(message(line, own, requestBody.kur(wish())));
+    const { unit, op } = await talk.activated(line);
+    await talk.say(line, op, requestBody.kur(wish()));
+    const waiting = await talk.say(line, op, requestBody.kur(wish()));
     expect(waiting.said).toBe('kup waiting');
-    const kup = await talk.send(message(line, own, requestBody.pollReq(0), followUp(waiting), []));
+    const kup = await talk.say(line, op, requestBody.pollReq(0), followUp(waiting), []);
     expect(kup.said).toBe('kup accepted');
-    expect((await talk.send(confirmation(own, kup))).said).toBe('pkiConf');
+    expect((await talk.confirm(op, kup)).said).toBe('pkiConf');
     expect(await world.slotsOf(unit)).toEqual(['1 confirmed', '2 displaced', '2 confirmed']);
   });
 
   test('whoever opens exchanges under the same transactionID cannot hide it', async () => {
-    const { holder } = await vendor(line);
-    const ip = await talk.send(ir(line, holder));
+    const { holder } = await talk.vendor(line);
+    const ip = await talk.ir(line, holder);
     const other = holderOf((await world.cmp.activeUnit()).op);
     const transactionId = ip.message.transactionId ?? null;
     expect((await talk.send(talk.message(other, requestBody.genm(), { transactionId }))).said).toBe('genp');
@@ -216,24 +225,22 @@ describe('later messages of an exchange need no certificate, and no switch (RFC 
        FROM cmp_transaction, generate_series(1, 20) AS n WHERE transaction_id = $1 AND vendor_chain <> '{}'`,
       [transactionId, other.der],
     );
-    expect((await talk.send(confirmation(holder, ip))).said).toBe('pkiConf');
+    expect((await talk.confirm(holder, ip)).said).toBe('pkiConf');
   });
 
   test('a certConf by another key is refused', async () => {
-    const { holder } = await vendor(line);
-    const ip = await talk.send(ir(line, holder));
-    const { holder: thief } = await vendor(line);
-    expect((await talk.send(confirmation({ ...holder, key: thief.key }, ip))).said).toBe(
-      'error rejection badMessageCheck',
-    );
-    expect((await talk.send(confirmation(thief, ip))).said).toBe('error rejection badMessageCheck');
+    const { holder } = await talk.vendor(line);
+    const ip = await talk.ir(line, holder);
+    const { holder: thief } = await talk.vendor(line);
+    expect((await talk.confirm({ ...holder, key: thief.key }, ip)).said).toBe('error rejection badMessageCheck');
+    expect((await talk.confirm(thief, ip)).said).toBe('error rejection badMessageCheck');
   });
 });
 
 describe('sender-null-dn', () => {
   const exchange = async (at: MakerLine): Promise<string> => {
-    const { holder } = await vendor(at);
-    return (await talk.send(ir(at, holder, { sender: NULL_DN }))).said;
+    const { holder } = await talk.vendor(at);
+    return (await talk.ir(at, holder, { sender: NULL_DN })).said;
   };
   eachWay('sender-null-dn', 'an ir whose sender is the empty name', exchange, [
     'error rejection badMessageCheck',
@@ -245,7 +252,7 @@ describe('sender-null-dn', () => {
 
 describe('implicit-confirm-always', () => {
   const exchange = async (at: MakerLine): Promise<string> => {
-    const unit = await ordered(at);
+    const unit = await talk.ordered(at);
     const run = await world.ir(unit);
     expect([run.code, run.text]).toEqual([0, expect.any(String)]);
     return `${kindsOf(run.received).join()}: ${(await world.slotsOf(unit)).join()}`;
@@ -257,48 +264,3 @@ describe('implicit-confirm-always', () => {
     'ip,pkiConf: 1 confirmed',
   ]);
 });
-
-async function ordered(at: MakerLine, leaf = world.leaf(at)): Promise<VendorUnit> {
-  const unit = await world.addUnit(at, leaf);
-  await world.order(unit);
-  return unit;
-}
-
-async function vendor(at: MakerLine): Promise<{ unit: VendorUnit; holder: Holder }> {
-  const unit = await ordered(at);
-  return { unit, holder: holderOf(unit.as) };
-}
-
-/** A unit with its first operational certificate. */
-async function activated(at: MakerLine): Promise<{ unit: VendorUnit; key: Holder['key']; op: Holder }> {
-  const unit = await ordered(at);
-  const run = await world.ir(unit);
-  expect([run.code, run.text]).toEqual([0, expect.any(String)]);
-  const op = holderOf({ pemFile: run.certFile, keyFile: run.keyFile });
-  return { unit, key: op.key, op };
-}
-
-/** With the maker's CA behind the certificate, unless told what to send. */
-function message(
-  at: MakerLine,
-  holder: Holder,
-  body: Buffer,
-  header: RequestHeader = {},
-  extraCerts: readonly Buffer[] = [holder.der, at.ca.der],
-): Buffer {
-  return talk.message(holder, body, header, { extraCerts });
-}
-
-function ir(at: MakerLine, holder: Holder, header?: RequestHeader, extraCerts?: readonly Buffer[]): Buffer {
-  return message(at, holder, requestBody.ir(wish()), header, extraCerts);
-}
-
-/** certConf without extraCerts. */
-function confirmation(holder: Holder, answer: Answered): Buffer {
-  const body = requestBody.certConf({ certificateDer: answer.certificateDer ?? Buffer.alloc(0), status: 0 });
-  return talk.message(holder, body, followUp(answer), { extraCerts: [] });
-}
-
-function followUp({ message: { transactionId, senderNonce } }: Answered): RequestHeader {
-  return { transactionId: transactionId ?? null, recipNonce: senderNonce ?? null };
-}

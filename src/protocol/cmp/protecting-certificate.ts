@@ -49,11 +49,16 @@ async function certificateOnRecord(deps: CmpDeps, message: CheckedMessage): Prom
   throw new CmpFault('badMessageCheck', 'extraCerts must begin with the certificate that protects the message');
 }
 
-function ofThisExchange(deps: CmpDeps, { transactionId, senderKid }: CheckedMessage): Promise<SeenCertificate[]> {
+/** Certificates that its exchange was opened with; none for a message that opens one. */
+export async function ofThisExchange(
+  deps: CmpDeps,
+  { body, transactionId, senderKid }: CheckedMessage,
+): Promise<SeenCertificate[]> {
+  if (isOpening(body.kind)) return [];
   return deps.store.openedWith(deps.transactor.read, { transactionId, keyIdentifier: senderKid ?? null });
 }
 
-/** By the sender's name, the unit's own; by senderKID, a vendor's that stood at the head of an exchange of these weeks. */
+/** By the sender's name, the unit's own; by senderKID, a vendor's that opened an exchange in these weeks. */
 async function seenBefore(deps: CmpDeps, { sender, senderKid }: CheckedMessage): Promise<SeenCertificate[]> {
   if (senderKid === undefined) return [];
   const tx = deps.transactor.read;

@@ -1,5 +1,5 @@
 import { createHash } from 'node:crypto';
-import type { Unit } from '../../lifecycle/model/index.js';
+import type { ProvedCredential, Unit } from '../../lifecycle/model/index.js';
 import type { Tolerance } from '../../lifecycle/registry/index.js';
 import { asFemtoError } from '../../platform/errors.js';
 import type { Certificate } from '../../x509/certificate.js';
@@ -12,7 +12,7 @@ import {
 } from '../../x509/cmp/index.js';
 import type { CheckedMessage } from './check-header.js';
 import type { CmpDeps } from './cmp-deps.js';
-import { protectingCertificate } from './protecting-certificate.js';
+import { type Found, ofThisExchange, protectingCertificate } from './protecting-certificate.js';
 import type { MacSender, Sender, SignedSender } from './sender.js';
 
 /**
@@ -35,22 +35,40 @@ export async function proveSender(deps: CmpDeps, message: CheckedMessage, addres
 }
 
 async function proveSignature(deps: CmpDeps, message: CheckedMessage, address: string): Promise<SignedSender> {
-  const { certificate, others, needs } = await protectingCertificate(deps, message).catch(aboutTheSigner);
+  const found = await protectingCertificate(deps, message).catch(aboutTheSigner);
+  const { certificate, needs } = found;
   const isNameless = namedByNull(message, certificate);
   if (!verifySignatureProtection(message, certificate.spki)) {
     throw new CmpFault('badMessageCheck', 'the protection does not verify under the certificate that is named for it');
   }
-  const credential = await deps.enrolment
-    .authenticate({ der: certificate.der, chain: others, provedAt: new Date(0), address })
-    .catch(aboutTheSigner);
+  const credential = await authenticate(deps, message, found, address).catch(aboutTheSigner);
   await checkTolerated(deps, credential.unit, isNameless ? [...needs, 'sender-null-dn'] : needs);
   return {
     kind: 'signature',
     credential,
     unit: credential.unit,
     protectionKey: certificate.spki.spkiHash,
-    chain: others,
+    chain: found.others,
   };
+}
+
+/** A later message may come with its certificate and without the CAs that its exchange was opened with. */
+async function authenticate(
+  deps: CmpDeps,
+  message: CheckedMessage,
+  { certificate: { der }, others }: Found,
+  address: string,
+): Promise<ProvedCredential> {
+  const presented = (chain: readonly Buffer[]) =>
+    deps.enrolment.authenticate({ der, chain, provedAt: new Date(0), address });
+  try {
+    return await presented(others);
+  } catch (thrown) {
+    if (asFemtoError(thrown).code !== 'UNKNOWN_ISSUER' || others.length > 0) throw thrown;
+    const opened = (await ofThisExchange(deps, message)).find((seen) => seen.der.equals(der));
+    if (opened === undefined || opened.others.length === 0) throw thrown;
+    return presented(opened.others);
+  }
 }
 
 /** @returns true where the sender is the empty name, which only some models may say */
