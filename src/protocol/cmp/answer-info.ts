@@ -5,13 +5,13 @@ import {
   certReqTemplateValue,
   INFO_TYPE,
   type InfoItem,
+  type ResponseBody,
   readCrlStatusList,
 } from '../../x509/cmp/index.js';
 import { oid, sequence } from '../../x509/der.js';
 import { OID } from '../../x509/oids.js';
-import type { Answer } from './answer.js';
 import type { CmpDeps } from './cmp-deps.js';
-import type { Wish } from './exchange.js';
+import type { ProvedMessage } from './exchange.js';
 
 /**
  * genm: what a unit may ask before or beside enrolment. Nothing here is secret and nothing changes; the caller is any key
@@ -20,7 +20,10 @@ import type { Wish } from './exchange.js';
  * @throws CmpFault badRequest: more than one question, or one that nobody here answers
  * @see RFC 9483 section 4.3; RFC 9810 section 5.3.19
  */
-export async function answerInfo(deps: CmpDeps, { message: { body }, sender }: Wish): Promise<Answer> {
+export async function answerInfo(
+  deps: CmpDeps,
+  { message: { body }, sender }: Pick<ProvedMessage, 'message' | 'sender'>,
+): Promise<ResponseBody> {
   const [only, ...more] = body.kind === 'genm' ? body.items : [];
   if (more.length > 0) throw new CmpFault('badRequest', 'exactly one question is answered');
   // OpenSSL without -infotype asks nothing, to see whether we are there.
@@ -33,8 +36,8 @@ export async function answerInfo(deps: CmpDeps, { message: { body }, sender }: W
   return answer([await answers(deps, { item: only, issuerId })]);
 }
 
-function answer(items: readonly InfoItem[]): Answer {
-  return { body: { kind: 'genp', items }, next: 'closed' };
+function answer(items: readonly InfoItem[]): ResponseBody {
+  return { kind: 'genp', items };
 }
 
 interface Question {

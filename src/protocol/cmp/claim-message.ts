@@ -1,6 +1,8 @@
+import { FemtoError } from '../../platform/errors.js';
 import { CmpFault } from '../../x509/cmp/index.js';
 import type { CmpDeps } from './cmp-deps.js';
 import type { ProvedMessage } from './exchange.js';
+import { keptPath } from './kept-path.js';
 import type { SignedSender } from './sender.js';
 import { CLAIM_STALE_MS, type SenderCertificate, type StoredTransaction } from './transaction-store.js';
 
@@ -13,13 +15,23 @@ export type Claimed =
  * Opens an exchange. Nobody else can be in it: its name holds the key that protects its messages (rules 4).
  *
  * @throws CmpFault transactionIdInUse: another message under this name, or this one, whose answer is past; systemUnavail
+ * @throws FemtoError RATE_LIMITED
  */
 export async function claimOpening(deps: CmpDeps, proved: ProvedMessage): Promise<Claimed> {
-  const { key, hash, message, sender } = proved;
+  const { key, hash, message, sender, exchange } = proved;
   const at = deps.clock.now();
   const certificate = sender.kind === 'signature' ? certificateOf(sender) : null;
   const opening = { ...key, bodyKind: message.body.kind, hash, certificate, at };
-  if (await deps.store.open(deps.transactor.read, opening)) return { kind: 'ours', claimedAt: at };
+  const outcome = await deps.store.open(deps.transactor.read, opening);
+  if (outcome === 'too many') {
+    throw new FemtoError('RATE_LIMITED', 'This key opens too many exchanges; wait for the next minute.', {
+      retryAfterSeconds: 60 - at.getUTCSeconds(),
+    });
+  }
+  if (outcome === 'opened') {
+    exchange.isFresh = true;
+    return { kind: 'ours', claimedAt: at };
+  }
   const known = await deps.store.find(deps.transactor.read, key);
   if (known === null) throw new CmpFault('systemUnavail', 'the transaction ended just now');
   if (!known.firstHash.equals(hash)) throw inUse();
@@ -27,7 +39,7 @@ export async function claimOpening(deps: CmpDeps, proved: ProvedMessage): Promis
 }
 
 /**
- * The same bytes again: a client that lost its answer, a proxy, or a recording. Whoever it is gets what was said before;
+ * The same message again: a client that lost its answer, a proxy, or a recording. Whoever it is gets what was said before;
  * where the first try is still under way it is waited for, and where its server is gone it is taken over.
  */
 export async function claimRepeat(deps: CmpDeps, proved: ProvedMessage, seen: StoredTransaction): Promise<Claimed> {
@@ -51,8 +63,9 @@ export async function claimRepeat(deps: CmpDeps, proved: ProvedMessage, seen: St
 }
 
 function certificateOf({ credential, chain }: SignedSender): SenderCertificate {
-  const { der, ski = null } = credential.certificate;
-  return { der, keyIdentifier: ski, vendorChain: credential.kind === 'vendor' ? [der, ...chain] : [] };
+  const { certificate, kind } = credential;
+  const { der, ski = null } = certificate;
+  return { der, keyIdentifier: ski, vendorChain: kind === 'vendor' ? [der, ...keptPath(certificate, chain)] : [] };
 }
 
 function inUse(): CmpFault {

@@ -16,7 +16,7 @@ import type { StoredTransaction } from './transaction-store.js';
  * @throws CmpFault; FemtoError as Renewal.settleIssued. The exchange then stands as it was.
  */
 export async function confirmCertificate(deps: CmpDeps, ra: RaCredential, proved: ProvedMessage): Promise<Buffer> {
-  const { message, key, hash, sender } = proved;
+  const { message, key, hash, sender, exchange } = proved;
   const known = await deps.store.find(deps.transactor.read, key);
   if (known === null) throw new CmpFault('badRequest', 'there is no such transaction under this protection');
   if (known.lastHash.equals(hash) && known.response !== null) return known.response;
@@ -24,6 +24,7 @@ export async function confirmCertificate(deps: CmpDeps, ra: RaCredential, proved
   if (!isNonce(message.recipNonce, ourNonce)) {
     throw new CmpFault('badRecipientNonce', 'the recipNonce is not the senderNonce of the last answer');
   }
+  exchange.isFresh = true;
   const accepted = await readVerdict(deps, proved, known, certificate);
   // A bootstrap certificate has no place in a lineage yet: there is nothing to confirm, and no fork to prevent.
   const settler = provedSince(sender, ourNonceAt);

@@ -20,6 +20,11 @@ export interface Exchange {
   bodyKind: string;
   /** Set once the protection held. */
   sender: Sender | null;
+  /**
+   * Set once the message is known to be no recording: it opened its exchange, or carries the nonce of our last answer. Only
+   * then may what it is refused for be put down to the unit.
+   */
+  isFresh: boolean;
 }
 
 /** A message whose protection held. */
@@ -28,7 +33,10 @@ export interface ProvedMessage {
   readonly message: CheckedMessage;
   readonly sender: Sender;
   readonly key: TransactionKey;
-  /** SHA-256 of the whole message. */
+  /**
+   * SHA-256 of header and body: all that the protection covers. What anybody can change on the way (extraCerts, the form of an
+   * ECDSA signature) makes no other message of it.
+   */
   readonly hash: Buffer;
 }
 

@@ -31,7 +31,10 @@ export async function readPoll(deps: CmpDeps, ra: RaCredential, proved: ProvedMe
   }
   const at = deps.clock.now();
   const claimed = await deps.store.claimPoll(deps.transactor.read, { ...key, hash, recipNonce, at });
-  if (claimed !== null) return again(proved, claimed, at);
+  if (claimed !== null) {
+    proved.exchange.isFresh = true;
+    return again(proved, claimed, at);
+  }
   const known = await deps.store.find(deps.transactor.read, key);
   if (known === null) throw new CmpFault('badRequest', 'there is no such transaction under this protection');
   switch (known.state) {
@@ -61,7 +64,7 @@ export function pollAnswer(answer: Answer): Answer {
 function again(proved: ProvedMessage, known: StoredTransaction, claimedAt: Date): Poll {
   const { request, ourNonceAt } = known;
   if (request === null || ourNonceAt === null) throw new CmpFault('badRequest', 'the request is kept no longer');
-  // Its header and protection were checked when it opened the exchange.
+  // Kept without its protection: that was checked, and its header, when it opened the exchange.
   const message = readPkiMessage(request) as Wish['message'];
   const sender = provedSince(proved.sender, ourNonceAt);
   return { kind: 'again', wish: { exchange: proved.exchange, message, sender }, claimedAt };

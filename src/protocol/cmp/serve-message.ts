@@ -21,7 +21,7 @@ import { speak } from './speak.js';
  * the way is answered by an `error` body; what a request is refused for afterwards is said in its own kind of answer.
  */
 export async function serveMessage(deps: CmpDeps, ra: RaCredential, call: CmpCall): Promise<Buffer> {
-  const exchange: Exchange = { call, header: undefined, bodyKind: 'unread', sender: null };
+  const exchange: Exchange = { call, header: undefined, bodyKind: 'unread', sender: null, isFresh: false };
   try {
     // 1. Read, bounded: nothing is looked up for junk.
     const message = readMessage(exchange);
@@ -33,7 +33,7 @@ export async function serveMessage(deps: CmpDeps, ra: RaCredential, call: CmpCal
     await checkProfile(deps, call.endpoint, message, sender.unit);
     const { transactionId } = message;
     const key = { transactionId, protectionKey: sender.protectionKey };
-    const hash = createHash('sha256').update(call.der).digest();
+    const hash = createHash('sha256').update(message.protectedDer).digest();
     const proved: ProvedMessage = { exchange, message, sender, key, hash };
     // 5. to 7. transaction, body, answer.
     switch (message.body.kind) {
@@ -41,6 +41,8 @@ export async function serveMessage(deps: CmpDeps, ra: RaCredential, call: CmpCal
         return await confirmCertificate(deps, ra, proved);
       case 'pollReq':
         return await servePoll(deps, ra, proved);
+      case 'genm':
+        return await serveInfo(deps, ra, proved);
       default:
         return await serveOpening(deps, ra, proved);
     }
@@ -60,12 +62,18 @@ function readMessage(exchange: Exchange) {
   return message;
 }
 
+/** Nothing changes, so nothing is remembered: asked again, it is answered again. */
+async function serveInfo(deps: CmpDeps, ra: RaCredential, { message, sender }: ProvedMessage): Promise<Buffer> {
+  const body = await answerInfo(deps, { message, sender });
+  return speak(deps, ra, { body, to: message, mac: sender.kind === 'mac' ? sender : null }).der;
+}
+
 async function serveOpening(deps: CmpDeps, ra: RaCredential, proved: ProvedMessage): Promise<Buffer> {
   const claimed = await claimOpening(deps, proved);
   if (claimed.kind === 'answered') return claimed.response;
   const { exchange, message, sender } = proved;
   const answer = await answerOpening(deps, { exchange, message: message as Wish['message'], sender });
-  return sayAndStore(deps, ra, proved, { answer, claimedAt: claimed.claimedAt, request: message.der });
+  return sayAndStore(deps, ra, proved, { answer, claimedAt: claimed.claimedAt, request: message.protectedDer });
 }
 
 async function servePoll(deps: CmpDeps, ra: RaCredential, proved: ProvedMessage): Promise<Buffer> {
@@ -73,21 +81,11 @@ async function servePoll(deps: CmpDeps, ra: RaCredential, proved: ProvedMessage)
   if (poll.kind === 'answered') return poll.response;
   const { wish, claimedAt } = poll;
   const answer = pollAnswer(await requestCertificate(deps, wish));
-  return sayAndStore(deps, ra, proved, { answer, claimedAt, request: wish.message.der });
+  return sayAndStore(deps, ra, proved, { answer, claimedAt, request: wish.message.protectedDer });
 }
 
 async function answerOpening(deps: CmpDeps, wish: Wish): Promise<Answer> {
-  switch (wish.message.body.kind) {
-    case 'rr':
-      return revokeCertificate(deps, wish);
-    case 'genm':
-      return answerInfo(deps, wish).catch(async (thrown: unknown) => {
-        const { failInfo, text } = await noteRefusal(deps, wish.exchange, thrown);
-        return { body: { kind: 'error', status: 'rejection', failInfo, text }, next: 'closed' };
-      });
-    default:
-      return requestCertificate(deps, wish);
-  }
+  return wish.message.body.kind === 'rr' ? revokeCertificate(deps, wish) : requestCertificate(deps, wish);
 }
 
 /** Stored before it is sent: a repeat, to whichever replica, gets the same bytes. */

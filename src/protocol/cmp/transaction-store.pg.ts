@@ -1,5 +1,10 @@
 import { byteaArray } from '../../platform/db/bytea-array.js';
-import { CLAIM_STALE_MS, type StoredTransaction, type TransactionStore } from './transaction-store.js';
+import {
+  CLAIM_STALE_MS,
+  OPENINGS_A_MINUTE,
+  type StoredTransaction,
+  type TransactionStore,
+} from './transaction-store.js';
 
 interface TransactionRow {
   transaction_id: Buffer;
@@ -21,28 +26,41 @@ interface TransactionRow {
 const COLUMNS = `transaction_id, protection_key, body_kind, state, first_hash, last_hash, response, request,
   our_nonce, our_nonce_at, issuer_id, serial, not_after, claimed_at`;
 
+/** One round trip on the way of every renewal: the limit is counted, and the row is made inside it. */
+const OPEN = `
+  WITH rate AS (
+    INSERT INTO request_rate (scope, credential, minute, count)
+    SELECT 'cmp', $2::bytea, date_trunc('minute', $8::timestamptz), 1
+    WHERE NOT EXISTS (SELECT 1 FROM cmp_transaction WHERE transaction_id = $1 AND protection_key = $2)
+    ON CONFLICT (minute, scope, credential) DO UPDATE SET count = request_rate.count + 1 RETURNING count
+  ), opened AS (
+    INSERT INTO cmp_transaction (transaction_id, protection_key, body_kind, state, first_hash, last_hash,
+      protection_certificate, sender_kid, vendor_chain, claimed_at, created_at)
+    SELECT $1::bytea, $2::bytea, $3::text, 'open', $4::bytea, $4, $5::bytea, $6::bytea, $7::bytea[], $8, $8
+    FROM rate WHERE count <= $9
+    ON CONFLICT (transaction_id, protection_key) DO NOTHING RETURNING 1
+  )
+  SELECT (SELECT count FROM rate) AS count, EXISTS (SELECT 1 FROM opened) AS opened`;
+
 const CERTIFICATES_MAX = 8;
 const ROWS_A_RUN = 5_000;
 
 export const pgTransactionStore: TransactionStore = {
   open: async (tx, { transactionId, protectionKey, bodyKind, hash, certificate, at }) => {
-    const { rowCount } = await tx.query(
-      `INSERT INTO cmp_transaction (transaction_id, protection_key, body_kind, state, first_hash, last_hash,
-         protection_certificate, sender_kid, vendor_chain, claimed_at, created_at)
-       VALUES ($1, $2, $3, 'open', $4, $4, $5, $6, $7, $8, $8)
-       ON CONFLICT (transaction_id, protection_key) DO NOTHING`,
-      [
-        transactionId,
-        protectionKey,
-        bodyKind,
-        hash,
-        certificate?.der ?? null,
-        certificate?.keyIdentifier ?? null,
-        byteaArray(certificate?.vendorChain ?? []),
-        at,
-      ],
-    );
-    return rowCount === 1;
+    const { rows } = await tx.query<{ count: number | null; opened: boolean }>(OPEN, [
+      transactionId,
+      protectionKey,
+      bodyKind,
+      hash,
+      certificate?.der ?? null,
+      certificate?.keyIdentifier ?? null,
+      byteaArray(certificate?.vendorChain ?? []),
+      at,
+      OPENINGS_A_MINUTE,
+    ]);
+    const { count = null, opened = false } = rows[0] ?? {};
+    if (opened) return 'opened';
+    return count !== null && count > OPENINGS_A_MINUTE ? 'too many' : 'known';
   },
   find: async (tx, { transactionId, protectionKey }) => {
     const { rows } = await tx.query<TransactionRow>(

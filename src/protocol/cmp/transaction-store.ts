@@ -19,12 +19,12 @@ export const CLAIM_STALE_MS = 30_000;
 export interface StoredTransaction extends TransactionKey {
   readonly bodyKind: string;
   readonly state: TransactionState;
-  /** SHA-256 of the message that opened it, and of the last one that was answered, or is being. */
+  /** SHA-256 of header and body of the message that opened it, and of the last one that was answered, or is being. */
   readonly firstHash: Buffer;
   readonly lastHash: Buffer;
   /** DER of the answer to `lastHash`; null while it is being made, and after a day. */
   readonly response: Buffer | null;
-  /** DER of the opening message while it waits. */
+  /** DER of the opening message, without protection and extraCerts, while it waits. */
   readonly request: Buffer | null;
   /** senderNonce of our last answer, and when it was made. */
   readonly ourNonce: Buffer | null;
@@ -32,6 +32,12 @@ export interface StoredTransaction extends TransactionKey {
   readonly certificate: { readonly issuerId: number; readonly serial: Buffer; readonly notAfter: Date } | null;
   readonly claimedAt: Date;
 }
+
+/**
+ * More than any unit's firmware asks for, and few enough that one key in wrong hands fills no disk. Repeats do not count:
+ * whoever plays recordings must not be able to use up what is the unit's.
+ */
+export const OPENINGS_A_MINUTE = 120;
 
 export interface Opening extends TransactionKey {
   readonly bodyKind: string;
@@ -46,7 +52,7 @@ export interface SenderCertificate {
   readonly der: Buffer;
   /** Null where it has no subjectKeyIdentifier. */
   readonly keyIdentifier: Buffer | null;
-  /** A vendor's: itself, then what it came with, DER. One of ours: empty. */
+  /** A vendor's: itself, then the CAs that lead towards its root, DER. One of ours: empty. */
   readonly vendorChain: readonly Buffer[];
 }
 
@@ -73,8 +79,11 @@ export interface StoredAnswer {
  * is told.
  */
 export interface TransactionStore {
-  /** True: the exchange is ours to answer. False: there is one of this name already. */
-  open(tx: Transaction, opening: Opening): Promise<boolean>;
+  /**
+   * `opened`: the exchange is ours to answer. `known`: there is one of this name already. `too many`: the key has opened
+   * {@link OPENINGS_A_MINUTE} in this minute, and nothing was written.
+   */
+  open(tx: Transaction, opening: Opening): Promise<'opened' | 'known' | 'too many'>;
   find(tx: Transaction, key: TransactionKey): Promise<StoredTransaction | null>;
   /**
    * Protecting certificates, under this key identifier, of the exchanges with this id; oldest first, a few at most. Whoever

@@ -106,14 +106,14 @@ describe('what is kept, and how long', () => {
   test('after a day the answer is gone and its message is still known; after 40 days nothing is', async () => {
     const { op } = await cmp.activeUnit();
     const holder = holderOf(op);
-    const genm = talk.message(holder, requestBody.genm());
-    const first = await talk.send(genm);
+    const kur = talk.message(holder, requestBody.kur(wish()));
+    const first = await talk.send(kur);
     await prune(days(0.9));
-    expect((await talk.send(genm)).der.equals(first.der)).toBe(true);
+    expect((await talk.send(kur)).der.equals(first.der)).toBe(true);
     await prune(days(1.1));
-    expect((await talk.send(genm)).said).toBe('error rejection transactionIdInUse');
+    expect((await talk.send(kur)).said).toBe('error rejection transactionIdInUse');
     await prune(days(39));
-    expect((await talk.send(genm)).said).toBe('error rejection transactionIdInUse');
+    expect((await talk.send(kur)).said).toBe('error rejection transactionIdInUse');
     await prune(days(41));
     const { rows } = await cmp.world.db.pool.query('SELECT 1 FROM cmp_transaction');
     expect(rows).toEqual([]);

@@ -101,9 +101,9 @@ describe('header and protection, in the order of RFC 9483 section 3.5', () => {
   });
 
   test('a refusal of a proved unit is in the ledger with its exact code', async () => {
-    await talk.send(talk.message(holder, requestBody.genm({ oid: INFO_TYPE.caCerts }, { oid: INFO_TYPE.caCerts })));
+    await talk.send(talk.message(holder, requestBody.kur(wish(), wish())));
     expect(await cmp.world.ledger(unit, 'request.refused')).toContainEqual(
-      expect.objectContaining({ code: 'BAD_REQUEST', operation: 'cmp genm' }),
+      expect.objectContaining({ code: 'BAD_REQUEST', operation: 'cmp kur' }),
     );
   });
 });

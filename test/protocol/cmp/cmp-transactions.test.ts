@@ -205,7 +205,7 @@ describe('live proof by waiting and pollReq (rules section 4)', () => {
     await cmp.world.db.pool.query(
       `UPDATE cmp_transaction SET response = NULL, last_hash = $2,
          claimed_at = date_trunc('milliseconds', now() - interval '31 seconds') WHERE transaction_id = $1`,
-      [waiting.message.transactionId, createHash('sha256').update(poll).digest()],
+      [waiting.message.transactionId, createHash('sha256').update(readPkiMessage(poll).protectedDer).digest()],
     );
     expect((await talk.send(poll)).said).toBe('kup accepted');
     expect(await slots(unit)).toEqual(['1 confirmed', '2 displaced', '2 pending']);

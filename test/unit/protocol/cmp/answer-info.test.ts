@@ -3,7 +3,7 @@ import { describe, expect, test } from '@jest/globals';
 import type { Issuer } from '../../../../src/lifecycle/model/index.js';
 import { answerInfo } from '../../../../src/protocol/cmp/answer-info.js';
 import type { CmpDeps, PublishedCrl } from '../../../../src/protocol/cmp/cmp-deps.js';
-import type { Wish } from '../../../../src/protocol/cmp/exchange.js';
+import type { ProvedMessage } from '../../../../src/protocol/cmp/exchange.js';
 import { INFO_TYPE, type InfoItem, readPkiMessage } from '../../../../src/x509/cmp/index.js';
 import { explicitTag, generalizedTime, sequence, tlv } from '../../../../src/x509/der.js';
 import { certificateName } from '../../../../src/x509/distinguished-name.js';
@@ -44,8 +44,8 @@ async function ask(
   } as unknown as CmpDeps;
   const der = cmpRequest({ body: requestBody.genm(...items), protect: { kind: 'signature', key } });
   const credential = { issuer: issuerId === null ? null : { id: issuerId } };
-  const wish = { message: readPkiMessage(der), sender: { kind: 'signature', credential } } as unknown as Wish;
-  const { body } = await answerInfo(deps, wish);
+  const wish = { message: readPkiMessage(der), sender: { kind: 'signature', credential } } as unknown as ProvedMessage;
+  const body = await answerInfo(deps, wish);
   if (body.kind !== 'genp') throw new Error('not a genp');
   return { items: body.items, asked };
 }
