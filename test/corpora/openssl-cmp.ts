@@ -10,6 +10,7 @@ import {
 } from '../../src/x509/cmp/index.js';
 import { verifyPossession } from '../../src/x509/key-request.js';
 import { pemBlocks } from '../../src/x509/pem.js';
+import { macKeyOf } from '../support/cmp-mac.js';
 import type { CorpusCase, Judge } from './corpus.js';
 import { sha1Renamed } from './sha1.js';
 
@@ -48,8 +49,9 @@ export const judgeCmpProtection: Judge = refusing((corpusCase) => {
   const { secret, issuer } = corpusCase.inputs;
   if (found.kind === 'none') return false;
   if (found.kind === 'signature') return issuer !== undefined && isSignedUnder(String(issuer), message, corpusCase);
-  const mac = message.protection ?? Buffer.alloc(0);
-  return secret !== undefined && verifyMac(found.algorithm, Buffer.from(String(secret)), message.protectedDer, mac);
+  if (secret === undefined) return false;
+  const key = macKeyOf(found.algorithm, Buffer.from(String(secret)));
+  return verifyMac(found.algorithm, key, message.protectedDer, message.protection ?? Buffer.alloc(0));
 });
 
 /** Signed by the trusted certificate itself, or by one that it issued and that came along or was known. */

@@ -1,6 +1,6 @@
 import { createHash, createPublicKey, type KeyObject, randomBytes, sign } from 'node:crypto';
 import { BODY_TAG } from '../../src/x509/cmp/body-tag.js';
-import { computeMac, INFO_TYPE, readMacAlgorithm } from '../../src/x509/cmp/index.js';
+import { INFO_TYPE, readMacAlgorithm } from '../../src/x509/cmp/index.js';
 import {
   bitString,
   enumerated,
@@ -18,6 +18,7 @@ import { extension } from '../../src/x509/extension.js';
 import { OID } from '../../src/x509/oids.js';
 import { algorithmIdentifier, type SignatureAlgorithm } from '../../src/x509/signature-algorithm.js';
 import { readSpki } from '../../src/x509/spki.js';
+import { macOf } from './cmp-mac.js';
 
 /**
  * CMP requests as a client would send them, and as none would: every part can be replaced by other bytes or left out.
@@ -130,7 +131,7 @@ function protectionBits(protect: RequestProtection, protectedDer: Buffer): Buffe
   if (protect.kind === 'none') return undefined;
   if (protect.kind === 'signature')
     return signWith(protect.key, protect.algorithm ?? 'ecdsa-with-SHA256', protectedDer);
-  return computeMac(readMacAlgorithm(protect.algorithmDer), protect.secret, protectedDer);
+  return macOf(readMacAlgorithm(protect.algorithmDer), protect.secret, protectedDer);
 }
 
 function signWith(key: KeyObject, algorithm: SignatureAlgorithm, data: Buffer): Buffer {

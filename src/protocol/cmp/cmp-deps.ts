@@ -52,9 +52,14 @@ export interface PublishedCrl {
 }
 
 /** Leave to ask for a bootstrap certificate with a shared secret (rules 3.2). */
+export interface UsableSecret {
+  readonly secret: Buffer;
+  readonly unit: Unit;
+}
+
 export interface SecretDesk {
   /** The secret that goes by this reference, spent or not, while it stands for its unit; null for every other. */
-  macSecret(reference: string): Promise<{ readonly secret: Buffer; readonly unit: Unit } | null>;
+  macSecret(reference: string): Promise<UsableSecret | null>;
   /** Bootstrap certificates only; the same key again gets the same certificate. */
   enrolBySecret(request: {
     readonly reference: string;

@@ -1,19 +1,13 @@
-import { createHash } from 'node:crypto';
 import type { ProvedCredential, Unit } from '../../lifecycle/model/index.js';
 import type { Tolerance } from '../../lifecycle/registry/index.js';
 import { asFemtoError } from '../../platform/errors.js';
 import type { Certificate } from '../../x509/certificate.js';
-import {
-  CmpFault,
-  type MacAlgorithm,
-  protectionOf,
-  verifyMac,
-  verifySignatureProtection,
-} from '../../x509/cmp/index.js';
+import { CmpFault, protectionOf, verifySignatureProtection } from '../../x509/cmp/index.js';
 import type { CheckedMessage } from './check-header.js';
 import type { CmpDeps } from './cmp-deps.js';
 import { type Found, ofThisExchange, protectingCertificate } from './protecting-certificate.js';
-import type { MacSender, Sender, SignedSender } from './sender.js';
+import { proveMac } from './prove-mac.js';
+import type { Sender, SignedSender } from './sender.js';
 
 /**
  * Rows 8 to 12 of RFC 9483 section 3.5: protection present, of a kind that may be, by a key that the header names, that holds,
@@ -104,29 +98,3 @@ function aboutTheSigner(thrown: unknown): never {
   }
   throw thrown;
 }
-
-/** A reference that nobody was given and a wrong secret are one answer. */
-async function proveMac(deps: CmpDeps, message: CheckedMessage, algorithm: MacAlgorithm): Promise<MacSender> {
-  if (!MAC_BODIES.has(message.body.kind)) {
-    throw new CmpFault('wrongIntegrity', 'this kind of message is protected by a signature');
-  }
-  const reference = message.senderKid?.toString('latin1') ?? '';
-  const known = REFERENCE.test(reference) ? await deps.factory.macSecret(reference) : null;
-  const { protection } = message;
-  if (
-    known === null ||
-    protection === undefined ||
-    !verifyMac(algorithm, known.secret, message.protectedDer, protection)
-  ) {
-    throw new CmpFault('badMessageCheck', 'the MAC is wrong');
-  }
-  const { secret, unit } = known;
-  const { macAllowed } = await deps.registry.modelOf(deps.transactor.read, unit);
-  if (!macAllowed) throw new CmpFault('wrongIntegrity', 'messages of this model are protected by a signature');
-  const protectionKey = createHash('sha256').update('femtopki-cmp-mac-reference').update(reference).digest();
-  return { kind: 'mac', reference, secret, algorithm, unit, protectionKey };
-}
-
-/** A secret never renews, revokes or reads: it leads to a bootstrap certificate (rules 3.2). */
-const MAC_BODIES: ReadonlySet<string> = new Set(['ir', 'cr', 'p10cr', 'certConf', 'pollReq']);
-const REFERENCE = /^[A-Za-z0-9_-]{16,64}$/;

@@ -17,8 +17,9 @@ export interface SignedSender {
 export interface MacSender {
   readonly kind: 'mac';
   readonly reference: string;
-  readonly secret: Buffer;
   readonly algorithm: MacAlgorithm;
+  /** What the secret makes under that algorithm. */
+  readonly macKey: Buffer;
   readonly unit: Unit;
   readonly protectionKey: Buffer;
 }

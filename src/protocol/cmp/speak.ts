@@ -62,12 +62,12 @@ function protectByRa(ra: RaCredential): Protect {
   };
 }
 
-function protectByMac({ algorithm, secret, reference }: MacSender): Protect {
+function protectByMac({ algorithm, macKey, reference }: MacSender): Protect {
   return {
     kind: 'mac',
     algorithmDer: algorithm.der,
     senderKid: Buffer.from(reference, 'latin1'),
-    mac: (protectedDer) => computeMac(algorithm, secret, protectedDer),
+    mac: (protectedDer) => computeMac(algorithm, macKey, protectedDer),
   };
 }
 

@@ -20,7 +20,7 @@ export { FAIL_INFO, type FailInfo, PKI_STATUS, type PkiStatus } from './fail-inf
 export { INFO_TYPE } from './info-type.js';
 export { type CrlStatusView, certReqTemplateValue, readCrlStatusList, rootCaKeyUpdateValue } from './info-values.js';
 export { CMP_BYTES_MAX, EXTRA_CERTS_MAX } from './limits.js';
-export { computeMac, type MacAlgorithm, readMacAlgorithm, verifyMac } from './mac-algorithm.js';
+export { computeMac, deriveMacKey, type MacAlgorithm, readMacAlgorithm, verifyMac } from './mac-algorithm.js';
 export type {
   CertIdView,
   CertResponseView,

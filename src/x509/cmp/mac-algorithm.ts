@@ -1,4 +1,5 @@
-import { createHmac, hash, pbkdf2Sync, timingSafeEqual } from 'node:crypto';
+import { createHmac, hash, pbkdf2, timingSafeEqual } from 'node:crypto';
+import { promisify } from 'node:util';
 import { TAG } from '../der.js';
 import { badDer, type DerReader, oidValue, readDer, smallIntegerValue } from '../der-reader.js';
 import { OID } from '../oids.js';
@@ -20,8 +21,8 @@ export type MacAlgorithm =
   | (MacParameters & { readonly kind: 'pbmac1'; readonly prf: MacHash; readonly keyOctets: number });
 
 const SALT_OCTETS = { min: 8, max: 128 } as const;
-/** The upper bound is what one stranger may make us compute: about 80 ms of one core. */
-const ROUNDS = { min: 100, max: 100_000 } as const;
+/** The upper bound is what one stranger who saw a reference may make us compute: about 8 ms of one core. */
+const ROUNDS = { min: 100, max: 10_000 } as const;
 const KEY_OCTETS = { min: 16, max: 64 } as const;
 
 const DIGESTS: Readonly<Record<string, MacHash>> = {
@@ -123,21 +124,38 @@ function listed(table: Readonly<Record<string, MacHash>>, oid: string, what: str
   return found;
 }
 
-/** The MAC over `protectedDer`. Costs `rounds` hashes: ask whether the reference is known before calling it. */
-export function computeMac(algorithm: MacAlgorithm, secret: Buffer, protectedDer: Buffer): Buffer {
-  return createHmac(algorithm.hmac, macKey(algorithm, secret)).update(protectedDer).digest();
+/**
+ * The key of the MAC. Costs `rounds` hashes, off the event loop or in small pieces: ask first whether the reference is known,
+ * and how many are at it.
+ *
+ * @param turn  resolves when others had their turn; awaited between two pieces
+ */
+export async function deriveMacKey(
+  algorithm: MacAlgorithm,
+  secret: Buffer,
+  turn: () => Promise<unknown>,
+): Promise<Buffer> {
+  const { salt, rounds } = algorithm;
+  if (algorithm.kind === 'pbmac1') return derivePbkdf2(secret, salt, rounds, algorithm.keyOctets, algorithm.prf);
+  let key: Buffer = Buffer.concat([secret, salt]);
+  for (let round = 1; round <= rounds; round += 1) {
+    key = hash(algorithm.owf, key, 'buffer');
+    if (round % ROUNDS_A_TURN === 0) await turn();
+  }
+  return key;
+}
+
+const derivePbkdf2 = promisify(pbkdf2);
+/** Under a millisecond. */
+const ROUNDS_A_TURN = 500;
+
+/** The MAC over `protectedDer`. @param key  of {@link deriveMacKey} */
+export function computeMac(algorithm: MacAlgorithm, key: Buffer, protectedDer: Buffer): Buffer {
+  return createHmac(algorithm.hmac, key).update(protectedDer).digest();
 }
 
 /** Constant time in the MAC; false for a value of another length. */
-export function verifyMac(algorithm: MacAlgorithm, secret: Buffer, protectedDer: Buffer, mac: Buffer): boolean {
-  const expected = computeMac(algorithm, secret, protectedDer);
+export function verifyMac(algorithm: MacAlgorithm, key: Buffer, protectedDer: Buffer, mac: Buffer): boolean {
+  const expected = computeMac(algorithm, key, protectedDer);
   return mac.length === expected.length && timingSafeEqual(mac, expected);
-}
-
-function macKey(algorithm: MacAlgorithm, secret: Buffer): Buffer {
-  const { salt, rounds } = algorithm;
-  if (algorithm.kind === 'pbmac1') return pbkdf2Sync(secret, salt, rounds, algorithm.keyOctets, algorithm.prf);
-  let key: Buffer = Buffer.concat([secret, salt]);
-  for (let round = 0; round < rounds; round += 1) key = hash(algorithm.owf, key, 'buffer');
-  return key;
 }
