@@ -41,9 +41,9 @@ export function wireCmp(
     clock,
     random,
     certificateOf: certificateDer(core),
-    certificatesOf: async (unitId) => {
-      const since = new Date(clock.now().getTime() - SHOWN_AGAIN_MS);
-      const records = await certificateReader.unexpiredOfUnit(transactor.read, unitId, since);
+    certificatesOf: async (unitId, keyIdentifier) => {
+      const at = new Date(clock.now().getTime() - SHOWN_AGAIN_MS);
+      const records = await certificateReader.ofUnitByKeyIdentifier(transactor.read, { unitId, keyIdentifier, at });
       return records.map(({ der }) => der);
     },
     chainOf: chains(core),

@@ -6,6 +6,9 @@ const COLUMNS = `issuer_id AS "issuerId", serial, purpose, unit_id AS "unitId", 
   slot_id AS "slotId", generation, spki_hash AS "spkiHash", not_before AS "notBefore", not_after AS "notAfter",
   attempt_id AS "attemptId", issued_at AS "issuedAt", der`;
 
+/** A key has one certificate, or two after a lost answer. */
+const OF_ONE_KEY_MAX = 4;
+
 export const certificateReader: CertificateReader = {
   record,
   byAttempt: async (tx, attemptId) => {
@@ -17,10 +20,11 @@ export const certificateReader: CertificateReader = {
     const [intent] = rows;
     return intent === undefined ? null : record(tx, intent);
   },
-  unexpiredOfUnit: async (tx, unitId, at) => {
+  ofUnitByKeyIdentifier: async (tx, { unitId, keyIdentifier, at }) => {
     const { rows } = await tx.query<CertificateRecord>(
-      `SELECT ${COLUMNS} FROM certificate WHERE unit_id = $1 AND not_after >= $2 ORDER BY issued_at DESC`,
-      [unitId, at],
+      `SELECT ${COLUMNS} FROM certificate
+       WHERE unit_id = $1 AND not_after >= $2 AND position($3::bytea IN der) > 0 ORDER BY issued_at DESC LIMIT $4`,
+      [unitId, at, keyIdentifier, OF_ONE_KEY_MAX],
     );
     return rows;
   },

@@ -99,8 +99,14 @@ export interface CertificateReader {
   record(tx: Transaction, key: CertificateKey): Promise<CertificateRecord | null>;
   /** Null while the attempt is signing, or was abandoned. */
   byAttempt(tx: Transaction, attemptId: string): Promise<CertificateRecord | null>;
-  /** Certificates of a unit that have not run out at `at`, newest first. */
-  unexpiredOfUnit(tx: Transaction, unitId: number, at: Date): Promise<CertificateRecord[]>;
+  /**
+   * Certificates of a unit, good at `at` or later, whose bytes hold this key identifier; newest first, a few at most. It may
+   * be another's in them (their issuer's): the reader looks.
+   */
+  ofUnitByKeyIdentifier(
+    tx: Transaction,
+    by: { readonly unitId: number; readonly keyIdentifier: Buffer; readonly at: Date },
+  ): Promise<CertificateRecord[]>;
   /** Bootstrap certificates of a unit that last beyond `at`, newest first. */
   bootstrapsOfUnit(tx: Transaction, unitId: number, at: Date): Promise<CertificateRecord[]>;
 }

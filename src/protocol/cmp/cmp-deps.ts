@@ -15,15 +15,15 @@ export interface CmpDeps {
   readonly renewal: Pick<Renewal, 'renew' | 'settleIssued'>;
   readonly revocation: Pick<Revocation, 'revokeByUnit'>;
   readonly lineages: Pick<Lineages, 'liveViewOfUnit'>;
-  readonly registry: Pick<Registry, 'modelOf' | 'modelByLabel' | 'unitByFqdn'>;
+  readonly registry: Pick<Registry, 'modelOf' | 'modelByLabel' | 'unitByFqdn' | 'unitByVendorKey'>;
   readonly issuers: Pick<IssuerDirectory, 'all' | 'byId'>;
   readonly factory: SecretDesk;
   readonly store: TransactionStore;
   readonly transactor: Transactor;
   /** DER of a recorded certificate; null when it is not there. */
   readonly certificateOf: (key: CertificateName) => Promise<Buffer | null>;
-  /** Bootstrap and operational certificates of a unit that have not long run out, DER. */
-  readonly certificatesOf: (unitId: number) => Promise<readonly Buffer[]>;
+  /** Bootstrap and operational certificates of a unit that may be of this key and have not long run out, DER; a few. */
+  readonly certificatesOf: (unitId: number, keyIdentifier: Buffer) => Promise<readonly Buffer[]>;
   /** Issuing CA first, root last, DER. */
   readonly chainOf: (issuerId: number) => Promise<readonly Buffer[]>;
   /** The newest CRL of one of our CAs; null before the first. */

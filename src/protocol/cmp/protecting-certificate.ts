@@ -1,3 +1,4 @@
+import type { Unit } from '../../lifecycle/model/index.js';
 import type { Tolerance } from '../../lifecycle/registry/index.js';
 import { asFemtoError } from '../../platform/errors.js';
 import { type Certificate, readCertificate } from '../../x509/certificate.js';
@@ -58,15 +59,36 @@ export async function ofThisExchange(
   return deps.store.openedWith(deps.transactor.read, { transactionId, keyIdentifier: senderKid ?? null });
 }
 
-/** By the sender's name, the unit's own; by senderKID, a vendor's that opened an exchange in these weeks. */
+/**
+ * By the sender's name, the unit's own; by senderKID, a vendor's that opened an exchange in these weeks. Anybody can ask for
+ * this, so nothing is looked for that its unit's model may not have, and there is little to try afterwards.
+ */
 async function seenBefore(deps: CmpDeps, { sender, senderKid }: CheckedMessage): Promise<SeenCertificate[]> {
   if (senderKid === undefined) return [];
   const tx = deps.transactor.read;
   const name = sender.kind === 'directoryName' ? commonNameOf(sender.nameDer) : undefined;
   const unit = name === undefined ? null : await deps.registry.unitByFqdn(tx, name);
-  const own = unit === null ? [] : await deps.certificatesOf(unit.id);
-  const vendors = await deps.store.vendorCertificates(tx, senderKid);
-  return [...own.map((der) => ({ der, others: [] })), ...vendors];
+  if (unit !== null) {
+    if (!(await mayLeaveOut(deps, unit))) return [];
+    const own = await deps.certificatesOf(unit.id, senderKid);
+    if (own.length > 0) return own.map((der) => ({ der, others: [] }));
+  }
+  return vendorsBefore(deps, senderKid);
+}
+
+async function vendorsBefore(deps: CmpDeps, senderKid: Buffer): Promise<SeenCertificate[]> {
+  const tx = deps.transactor.read;
+  const found: SeenCertificate[] = [];
+  for (const seen of await deps.store.vendorCertificates(tx, senderKid)) {
+    if (found.some(({ der }) => der.equals(seen.der))) continue;
+    const unit = await deps.registry.unitByVendorKey(tx, readCertificate(seen.der).spki.spkiHash);
+    if (unit !== null && (await mayLeaveOut(deps, unit))) found.push(seen);
+  }
+  return found;
+}
+
+async function mayLeaveOut(deps: CmpDeps, unit: Unit): Promise<boolean> {
+  return (await deps.registry.modelOf(deps.transactor.read, unit)).tolerances.has('extra-certs-absent');
 }
 
 /** senderKID is required where the certificate has a subjectKeyIdentifier, and is that (RFC 9483 section 3.1). */

@@ -1,4 +1,5 @@
 import { execFileSync } from 'node:child_process';
+import { randomBytes } from 'node:crypto';
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -52,7 +53,10 @@ describe('one certificate', () => {
     const tx = world.transactor.read;
     expect(await certificateReader.record(tx, certificate)).toEqual(certificate);
     expect(await certificateReader.byAttempt(tx, certificate.attemptId)).toEqual(certificate);
-    expect(await certificateReader.unexpiredOfUnit(tx, unit.id, new Date())).toEqual([certificate]);
+    const keyIdentifier = readCertificate(certificate.der).ski ?? Buffer.alloc(0);
+    const by = { unitId: unit.id, keyIdentifier, at: new Date() };
+    expect(await certificateReader.ofUnitByKeyIdentifier(tx, by)).toEqual([certificate]);
+    expect(await certificateReader.ofUnitByKeyIdentifier(tx, { ...by, keyIdentifier: randomBytes(20) })).toEqual([]);
     expect(await certificateReader.record(tx, { ...certificate, serial: Buffer.alloc(16, 1) })).toBeNull();
     expect(await certificateReader.record(tx, { ...certificate, serial: Buffer.alloc(3) })).toBeNull();
   });

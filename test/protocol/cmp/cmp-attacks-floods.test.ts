@@ -4,8 +4,8 @@ import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { OPENINGS_A_MINUTE } from '../../../src/protocol/cmp/transaction-store.js';
 import { readCertificate } from '../../../src/x509/certificate.js';
-import { requestBody } from '../../support/cmp-request.js';
-import { type Holder, holderOf, type Talk, talkTo, wish, withKey } from '../../support/cmp-talk.js';
+import { type RequestParts, requestBody } from '../../support/cmp-request.js';
+import { freshKey, type Holder, holderOf, type Talk, talkTo, wish, withKey } from '../../support/cmp-talk.js';
 import { type CmpWorld, startCmpWorld } from '../../support/cmp-world.js';
 import type { WorldUnit } from '../../support/device-world.js';
 import { spkiHashOf, VendorPki } from '../../support/vendor-ca.js';
@@ -56,16 +56,12 @@ describe('what one key can make us write', () => {
     for (let time = 0; time < 3; time += 1) expect((await talk.send(kur)).der.equals(kup.der)).toBe(true);
     expect(await countedFor(holder)).toBe(1);
 
-    await cmp.world.db.pool.query(
-      `INSERT INTO request_rate (scope, credential, minute, count)
-       SELECT 'cmp', $1, date_trunc('minute', now()) + interval '1 minute' * n, $2 FROM generate_series(-1, 1) AS n
-       ON CONFLICT (minute, scope, credential) DO UPDATE SET count = $2`,
-      [protectionKeyOf(holder), OPENINGS_A_MINUTE - 1],
-    );
     const ask = (who: Holder) => talk.send(talk.message(who, requestBody.kur(wish(), wish())));
     const before = await rows();
+    await countAs(holder, OPENINGS_A_MINUTE - 1);
     expect((await ask(holder)).said).toBe('kup rejection badRequest');
     expect(await rows()).toBe(before + 1);
+    await countAs(holder, OPENINGS_A_MINUTE);
     for (let time = 0; time < 3; time += 1) expect((await ask(holder)).said).toBe('error rejection systemUnavail');
     expect(await rows()).toBe(before + 1);
     expect((await talk.send(kur)).der.equals(kup.der)).toBe(true);
@@ -107,6 +103,40 @@ describe('what one key can make us write', () => {
   });
 });
 
+describe('what one message of a stranger may cost', () => {
+  test.each([
+    ['may not leave its certificate out', []],
+    ['may', ['extra-certs-absent']],
+  ])(
+    'without a certificate, in the name of a unit with hundreds of them whose model %s: as much as any',
+    async (_, on) => {
+      const { unit, holder } = await active();
+      await cmp.world.db.pool.query(
+        `INSERT INTO certificate SELECT (jsonb_populate_record(c, jsonb_build_object('serial',
+         '\\x' || encode(set_byte(set_byte(c.serial, 14, n / 256), 15, n % 256), 'hex')))).*
+       FROM certificate c, generate_series(1, 700) AS n WHERE c.unit_id = $1 AND c.purpose = 'operational'
+       ON CONFLICT DO NOTHING`,
+        [unit.id],
+      );
+      await cmp.setModel({ tolerances: on });
+      const stranger = { ...holder, key: freshKey() };
+      const cost = async (parts: Partial<RequestParts>): Promise<number> => {
+        const message = talk.message(stranger, requestBody.genm(), {}, parts);
+        const times: number[] = [];
+        for (let time = 0; time < 15; time += 1) {
+          const started = performance.now();
+          expect((await talk.send(message)).said).toBe('error rejection badMessageCheck');
+          times.push(performance.now() - started);
+        }
+        return times.sort((one, other) => one - other)[7] ?? 0;
+      };
+      const usual = await cost({});
+      expect(await cost({ extraCerts: [] })).toBeLessThan(3 * usual + 8);
+      await cmp.setModel({});
+    },
+  );
+});
+
 async function active(): Promise<{ unit: WorldUnit; holder: Holder }> {
   const { unit, op } = await cmp.activeUnit();
   return { unit, holder: holderOf(op) };
@@ -136,6 +166,16 @@ async function countedFor(holder: Holder): Promise<number> {
     [protectionKeyOf(holder)],
   );
   return found[0]?.n ?? 0;
+}
+
+/** Also for the minute that may begin meanwhile. */
+async function countAs(holder: Holder, count: number): Promise<void> {
+  await cmp.world.db.pool.query(
+    `INSERT INTO request_rate (scope, credential, minute, count)
+     SELECT 'cmp', $1, date_trunc('minute', now()) + interval '1 minute' * n, $2 FROM generate_series(-1, 1) AS n
+     ON CONFLICT (minute, scope, credential) DO UPDATE SET count = $2`,
+    [protectionKeyOf(holder), count],
+  );
 }
 
 function protectionKeyOf({ der }: Holder): Buffer {
