@@ -2,6 +2,7 @@ import type { Server as HttpServer } from 'node:http';
 import type { Server as HttpsServer } from 'node:https';
 import type { Socket } from 'node:net';
 import type { Duplex } from 'node:stream';
+import { homeOf } from './net/ip-address.js';
 
 /** For `createServer` of node:http and node:https: a client that is slow with its headers or body is cut off. */
 export const SLOW_CLIENT_LIMITS = {
@@ -26,8 +27,10 @@ export function boundListener(server: HttpServer | HttpsServer, limits: Connecti
   server.on('clientError', answerClientError);
   const open = new Map<string, number>();
   server.on('connection', (socket: Socket) => {
-    const address = socket.remoteAddress;
-    if (address === undefined || limits.exempt?.(address) === true) return;
+    const { remoteAddress } = socket;
+    if (remoteAddress === undefined || limits.exempt?.(remoteAddress) === true) return;
+    // One home has a whole IPv6 /64 to call from.
+    const address = homeOf(remoteAddress);
     const count = (open.get(address) ?? 0) + 1;
     if (count > limits.connectionsPerAddressMax) {
       socket.destroy();

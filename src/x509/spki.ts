@@ -23,8 +23,10 @@ export interface Spki {
   readonly keyBits: Buffer;
 }
 
-/** Enough for RSA 16,384 bits; more is refused before any arithmetic. */
-const SPKI_BYTES_MAX = 2_200;
+/** Twice what RSA 4,096 bits takes; more is refused unread. */
+const SPKI_BYTES_MAX = 1_100;
+/** 4,096 bits, and an exponent of 32, each with its sign octet. */
+const RSA_OCTETS_MAX = { modulus: 513, exponent: 5 } as const;
 
 /**
  * Reads a public key byte by byte, before any key object exists: one 27-byte point at infinity aborts the whole
@@ -124,10 +126,13 @@ function readOtherSpki(spkiDer: Buffer, allowRsa: boolean): Spki {
   if (!allowRsa) throw weak('is RSA, which units do not bring');
   const keyBits = wholeOctets(bits, 'RSA key');
   const rsa = readDer(keyBits, TAG.SEQUENCE, 'RSA key');
-  for (const part of ['modulus', 'exponent']) {
+  for (const part of ['modulus', 'exponent'] as const) {
     const content = rsa.expect(TAG.INTEGER, part).content;
     checkMinimalInteger(content, part);
     if (((content[0] ?? 0) & 0x80) !== 0) throw weak(`has a negative ${part}`);
+    // Anybody can send a certificate of their own making, and its size decides what one verification costs.
+    if (content.length > RSA_OCTETS_MAX[part])
+      throw weak(`has ${part === 'modulus' ? 'a modulus' : 'an exponent'} larger than any that is in use`);
   }
   rsa.end();
   return describeKey('RSA', spkiDer, keyBits);

@@ -42,6 +42,13 @@ export function sourcePrefix(address: string): string {
     : `${ipaddr.IPv4.networkAddressFromCIDR(`${canonical}/24`).toString()}/24`;
 }
 
+/** What one subscriber calls from: an IPv4 address, or a whole IPv6 /64. */
+export function homeOf(address: string): string {
+  const canonical = canonicalAddress(address);
+  if (canonical === null || !canonical.includes(':')) return canonical ?? 'unknown';
+  return ipaddr.IPv6.networkAddressFromCIDR(`${canonical}/64`).toRFC5952String();
+}
+
 const ADDRESS_CHARACTERS_MAX = 45;
 const DOTTED = /^[0-9.]+$/;
 const IPV6_TEXT = /^[0-9A-Fa-f:.]+$/;

@@ -31,6 +31,8 @@ export function readBody(
     request.resume();
     return Promise.reject(badBody(413, `must be at most ${options.bytesMax} bytes`));
   }
+  // The caller went while somebody looked at who it is: nothing will ever be heard of this body.
+  if (request.destroyed && !request.complete) return Promise.reject(badBody(400, 'ended early'));
   return collect(request, options.bytesMax, options.timeoutMs ?? BODY_TIMEOUT_MS);
 }
 

@@ -1,5 +1,11 @@
 import { describe, expect, test } from '@jest/globals';
-import { canonicalAddress, isInPrefixes, isPrefix, sourcePrefix } from '../../../src/platform/net/ip-address.js';
+import {
+  canonicalAddress,
+  homeOf,
+  isInPrefixes,
+  isPrefix,
+  sourcePrefix,
+} from '../../../src/platform/net/ip-address.js';
 
 describe('addresses', () => {
   test.each([
@@ -44,5 +50,11 @@ describe('addresses', () => {
     expect(sourcePrefix('198.51.100.77')).toBe('198.51.100.0/24');
     expect(sourcePrefix('2001:db8:1:2::3')).toBe('2001:db8:1::/48');
     expect(sourcePrefix('nonsense')).toBe('unknown');
+  });
+
+  test('one home is an IPv4 address, or a whole IPv6 /64', () => {
+    expect(homeOf('::ffff:198.51.100.77')).toBe('198.51.100.77');
+    expect(homeOf('2001:db8:1:2::3')).toBe(homeOf('2001:db8:1:2:ffff::4'));
+    expect(homeOf('2001:db8:1:2::3')).not.toBe(homeOf('2001:db8:1:3::3'));
   });
 });

@@ -4,11 +4,26 @@ import net, { type AddressInfo } from 'node:net';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { z } from 'zod';
 import { asFemtoError } from '../../../../src/platform/errors.js';
-import { readJsonBody } from '../../../../src/protocol/rest/body.js';
+import { readBody, readJsonBody } from '../../../../src/protocol/rest/body.js';
 import { clientAddress } from '../../../../src/protocol/rest/client-address.js';
 import { problemOf, sendProblem, traceIdOf } from '../../../../src/protocol/rest/problem.js';
 
 const Shape = z.strictObject({ name: z.string().max(10) });
+
+test('a caller who went before its body was asked for is refused at once, not waited for', async () => {
+  const server = http.createServer();
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  const socket = net.connect((server.address() as AddressInfo).port, '127.0.0.1');
+  socket.write('POST / HTTP/1.1\r\nHost: x\r\nContent-Type: text/plain\r\nContent-Length: 5\r\n\r\n');
+  const [request] = (await once(server, 'request')) as [http.IncomingMessage];
+  socket.destroy();
+  await new Promise((gone) => request.on('error', () => undefined).once('close', gone));
+  server.close();
+  // Longer than any test may take: only the fact that it is gone can end this.
+  const body = readBody(request, { bytesMax: 10, mediaType: 'text/plain', timeoutMs: 3_600_000 });
+  await expect(body).rejects.toMatchObject({ code: 'BAD_REQUEST', facts: { fault: 'ended early' } });
+});
 
 describe('reading a request', () => {
   let server: http.Server;
