@@ -24,9 +24,9 @@ describe.each([
 ])('over $transport each command ends 0', ({ tls }) => {
   const ask = (command: string, as: CurlCredential, path: string, flags: readonly string[]) =>
     cmp.openssl(command, { as, tls, path, flags });
-  const csrOf = async (keyFile: string): Promise<string> => {
+  const csrOf = async ({ serialNumber }: WorldUnit, keyFile: string): Promise<string> => {
     const csr = cmp.file('csr');
-    await runClient('openssl', ['req', '-new', '-key', keyFile, '-subj', '/CN=femtocell', '-out', csr]);
+    await runClient('openssl', ['req', '-new', '-key', keyFile, '-subj', `/CN=${serialNumber}`, '-out', csr]);
     return csr;
   };
 
@@ -43,7 +43,7 @@ describe.each([
 
   test('p10cr by the bootstrap certificate activates', async () => {
     const { unit, as } = await ordered();
-    const run = await ask('p10cr', as, '/pkcs10', ['-csr', await csrOf(await cmp.newKey())]);
+    const run = await ask('p10cr', as, '/pkcs10', ['-csr', await csrOf(unit, await cmp.newKey())]);
     expect([run.code, run.text]).toEqual([0, expect.any(String)]);
     expect(await units.slots(unit)).toEqual(['1 confirmed']);
   });
@@ -56,7 +56,7 @@ describe.each([
       ['kur', '/p/garam-fc1/keyupdate'],
     ] as const) {
       const keyFile = await cmp.newKey();
-      const wish = command === 'p10cr' ? ['-csr', await csrOf(keyFile)] : ['-newkey', keyFile];
+      const wish = command === 'p10cr' ? ['-csr', await csrOf(unit, keyFile)] : ['-newkey', keyFile];
       const run = await ask(command, op, path, wish);
       expect([run.code, run.text]).toEqual([0, expect.any(String)]);
       op = { pemFile: run.certFile, keyFile };
@@ -105,7 +105,8 @@ describe.each([
   ] as const)('%s by a shared secret %s: a bootstrap certificate, which activates', async (command, mac) => {
     const { unit, reference, secret } = await units.secretUnit();
     const keyFile = await cmp.newKey();
-    const wish = command === 'p10cr' ? ['-csr', await csrOf(keyFile)] : ['-newkey', keyFile, '-subject', '/CN=x'];
+    const wish =
+      command === 'p10cr' ? ['-csr', await csrOf(unit, keyFile)] : ['-newkey', keyFile, '-subject', `/CN=${unit.fqdn}`];
     const flags = ['-ref', reference, '-secret', `pass:${secret}`, ...wish, ...(mac === '' ? [] : mac.split(' '))];
     const run = await cmp.openssl(command, { tls, flags });
     expect([run.code, run.text]).toEqual([0, expect.any(String)]);
@@ -149,7 +150,7 @@ describe('options of OpenSSL’s own client tests that are passed over, or serve
   test('a PKCS#10 that is turned into an ir', async () => {
     const { unit, as } = await ordered();
     const [keyFile, csr] = [await cmp.newKey(), cmp.file('csr')];
-    await runClient('openssl', ['req', '-new', '-key', keyFile, '-subj', '/CN=femtocell', '-out', csr]);
+    await runClient('openssl', ['req', '-new', '-key', keyFile, '-subj', `/CN=${unit.fqdn}`, '-out', csr]);
     const run = await cmp.openssl('ir', { as, flags: ['-csr', csr, '-newkey', keyFile] });
     expect([run.code, run.text]).toEqual([0, expect.any(String)]);
     expect(await units.slots(unit)).toEqual(['1 confirmed']);

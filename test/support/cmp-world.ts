@@ -63,7 +63,14 @@ export interface CmpWorld {
   /** POSTs bytes as a client of ours would; HTTP status and body. */
   post(
     der: Buffer,
-    options?: { path?: string; replica?: CmpReplica; headers?: Record<string, string>; method?: string },
+    options?: {
+      path?: string;
+      /** The whole request target, in place of a path. */
+      target?: string;
+      replica?: CmpReplica;
+      headers?: Record<string, string>;
+      method?: string;
+    },
   ): Promise<HttpAnswer>;
   /** A fresh P-256 key in a file. */
   newKey(): Promise<string>;
@@ -83,6 +90,9 @@ export interface HttpAnswer {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: Buffer;
 }
+
+/** What every answer is from; docs/cmp.md tells clients to insist on it. */
+const RA_SUBJECT = '/O=Hanbit Mobile/OU=cmp-ra/CN=enrol-server-cmp';
 
 export async function startCmpWorld(): Promise<CmpWorld> {
   const world = await startDeviceWorld();
@@ -132,7 +142,7 @@ export async function startCmpWorld(): Promise<CmpWorld> {
         ? ['-server', `localhost:${replica.tlsPort}`, '-tls_used', '-tls_trusted', join(world.dir, 'services-root.pem')]
         : ['-server', `127.0.0.1:${replica.plainPort}`]),
       ...['-path', `${CMP_PATH.slice(1)}${path}`],
-      ...['-trusted', join(world.dir, 'services-root.pem'), '-recipient', '/CN=femtopki'],
+      ...['-trusted', join(world.dir, 'services-root.pem'), '-recipient', '/CN=femtopki', '-expect_sender', RA_SUBJECT],
       ...(as === undefined ? [] : ['-cert', as.pemFile, '-key', as.keyFile]),
       ...(command === 'rr' || command === 'genm' ? [] : ['-certout', certFile]),
       ...['-reqout', outs.map(([file]) => file).join(','), '-rspout', outs.map(([, file]) => file).join(',')],
@@ -235,14 +245,14 @@ async function raOf({ token }: DeviceWorld): Promise<RaCredential> {
 function post(
   { plainPort }: CmpReplica,
   der: Buffer,
-  options: { path?: string; headers?: Record<string, string>; method?: string },
+  options: { path?: string; target?: string; headers?: Record<string, string>; method?: string },
 ): Promise<HttpAnswer> {
   return new Promise((resolve, reject) => {
     const outgoing = httpRequest(
       {
         host: '127.0.0.1',
         port: plainPort,
-        path: `${CMP_PATH}${options.path ?? ''}`,
+        path: options.target ?? `${CMP_PATH}${options.path ?? ''}`,
         method: options.method ?? 'POST',
         agent: false,
         headers: { 'content-type': 'application/pkixcmp', 'content-length': der.length, ...options.headers },

@@ -6,6 +6,7 @@ import { readCsr } from '../../x509/csr.js';
 import { isEmptyName } from '../../x509/distinguished-name.js';
 import type { KeyRequest } from '../../x509/key-request.js';
 import type { Answer } from './answer.js';
+import { checkSubject } from './check-subject.js';
 import type { CmpDeps } from './cmp-deps.js';
 import type { Wish } from './exchange.js';
 import { waitSecondsOf } from './fail-info-table.js';
@@ -23,9 +24,7 @@ export async function requestCertificate(deps: CmpDeps, wish: Wish): Promise<Ans
   const certReqId = message.body.kind === 'p10cr' ? P10CR_ID : CRMF_ID;
   try {
     const wanted = readWanted(message.body, sender);
-    // Read beside the use-case, which never needs it: one round trip less on the way of a renewal.
-    const [issued, implicitConfirm] = await Promise.all([issue(deps, wish, wanted), grantsImplicitConfirm(deps, wish)]);
-    const { certificate, chain } = issued;
+    const { certificate, chain, implicitConfirm } = await issueAndRead(deps, wish, wanted);
     const { issuerId, serial, notAfter } = certificate;
     const root = chain.at(-1);
     return {
@@ -74,6 +73,7 @@ type RequestBody = Wish['message']['body'];
 function readWanted(body: RequestBody, sender: Sender): Wanted {
   if (body.kind === 'p10cr') {
     const csr = readCsr(body.csrDer);
+    checkSubject(csr.subjectDer, sender);
     return { csr, subjectDer: csr.subjectDer, code: null };
   }
   const [only, ...more] = 'requests' in body ? body.requests : [];
@@ -87,6 +87,7 @@ function readWanted(body: RequestBody, sender: Sender): Wanted {
   if (oldCertId !== undefined && !isCertificateOf(sender, oldCertId)) {
     throw new CmpFault('badCertId', 'oldCertID must name the certificate that protects the message');
   }
+  checkSubject(request.templateSubjectDer, sender);
   return { csr, subjectDer: request.templateSubjectDer, code: request.regToken ?? null };
 }
 
@@ -120,6 +121,22 @@ async function issue(deps: CmpDeps, { message, sender, exchange }: Wish, { csr, 
     ? await deps.renewal.renew({ ...proved, predecessorSignature: null })
     : await deps.enrolment.activate({ ...proved, code });
   return { certificate, chain: await deps.chainOf(certificate.issuerId) };
+}
+
+/**
+ * The model is read beside the use-case, which never needs it: one round trip less on the way of a renewal. Neither leaves the
+ * other behind: a refusal is said when nothing runs any more, and a certificate that is recorded is given, whatever became
+ * of the read. Without it the unit must confirm.
+ */
+async function issueAndRead(
+  deps: CmpDeps,
+  wish: Wish,
+  wanted: Wanted,
+): Promise<Issued & { readonly implicitConfirm: boolean }> {
+  const [issued, granted] = await Promise.allSettled([issue(deps, wish, wanted), grantsImplicitConfirm(deps, wish)]);
+  if (issued.status === 'rejected') throw issued.reason;
+  if (granted.status === 'rejected') deps.onInternal(granted.reason, wish.exchange.call.traceId);
+  return { ...issued.value, implicitConfirm: granted.status === 'fulfilled' && granted.value };
 }
 
 /** Granted wherever it is asked for: the certificate then stays pending until its first use confirms it. */
