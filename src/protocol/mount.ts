@@ -4,6 +4,17 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 export type HttpHandler = (request: IncomingMessage, response: ServerResponse) => Promise<void> | void;
 
 /**
+ * The path that a request asks for, without its query. A client that believes it speaks to a proxy sends the whole address;
+ * every server must understand that (RFC 9112 section 3.2.2). Whose address it is does not matter: there is one server here.
+ */
+export function pathOf({ url = '' }: Pick<IncomingMessage, 'url'>): string {
+  const path = url.replace(ORIGIN, '').split('?', 1)[0] ?? '';
+  return path === '' ? '/' : path;
+}
+
+const ORIGIN = /^https?:\/\/[^/?#]*/i;
+
+/**
  * Gives each request to the handler whose path it is under: the path itself, or anything behind it and a slash. The first
  * that fits wins. Handlers see the whole path.
  *
@@ -16,7 +27,7 @@ export function mountPaths(
 ): (request: IncomingMessage, response: ServerResponse) => Promise<void> {
   const table = Object.entries(mounts);
   return async (request, response) => {
-    const path = (request.url ?? '').split('?', 1)[0] ?? '';
+    const path = pathOf(request);
     const found = table.find(([prefix]) => path === prefix || path.startsWith(`${prefix}/`));
     await (found?.[1] ?? otherwise)(request, response);
   };

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { asFemtoError, FemtoError } from '../../platform/errors.js';
 import { CMP_BYTES_MAX } from '../../x509/cmp/index.js';
-import type { HttpHandler } from '../mount.js';
+import { type HttpHandler, pathOf } from '../mount.js';
 import { readBody } from '../rest/body.js';
 import { clientAddress } from '../rest/client-address.js';
 import { traceIdOf } from '../rest/problem.js';
@@ -26,8 +26,8 @@ export function makeCmpRouter(deps: CmpDeps): HttpHandler {
       const ra = deps.ra.current();
       if (ra === null)
         throw new FemtoError('RETRY_LATER', 'No certificate protects CMP answers yet; see femtopki machine.');
-      const path = (request.url ?? '').split('?', 1)[0] ?? '';
-      answer = await serveMessage(deps, ra, { der, endpoint: endpointOf(path), address, traceId });
+      const endpoint = endpointOf(pathOf(request));
+      answer = await serveMessage(deps, ra, { der, endpoint, address, traceId });
     } catch (thrown) {
       await refuse(deps, { request, response, thrown, address, traceId });
       return;

@@ -26,7 +26,11 @@ export async function confirmCertificate(deps: CmpDeps, ra: RaCredential, proved
   }
   exchange.isFresh = true;
   const accepted = await readVerdict(deps, proved, known, certificate);
-  // A bootstrap certificate has no place in a lineage yet: there is nothing to confirm, and no fork to prevent.
+  // A bootstrap certificate has no place in a lineage yet: there is nothing to confirm, and no fork to prevent. Nor is there
+  // anything that a unit could do about it: the same key would be given the same one again.
+  if (!accepted && sender.kind === 'mac') {
+    throw new CmpFault('notAuthorized', 'a bootstrap certificate stands until a depot ends it');
+  }
   const settler = provedSince(sender, ourNonceAt);
   if (settler.kind === 'signature') {
     await deps.renewal.settleIssued({ credential: settler.credential, certificate, accepted });

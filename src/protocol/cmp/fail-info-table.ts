@@ -64,7 +64,7 @@ export const FAIL_ROWS = {
   IDEMPOTENCY_CONFLICT: row('badRequest'),
   STATE_CONFLICT: row('badRequest'),
   APPROVAL_REQUIRED: row('notAuthorized', 60),
-  RATE_LIMITED: row('systemUnavail'),
+  RATE_LIMITED: row('systemUnavail', 60),
   DENIED: row('notAuthorized'),
   RETRY_LATER: row('systemUnavail', 2),
   REACTIVATE: row('notAuthorized'),

@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import type { Enrolment, ProvedCredential, RefusalRecorder } from '../../lifecycle/enrolment/index.js';
 import { asFemtoError, FemtoError } from '../../platform/errors.js';
+import { pathOf } from '../mount.js';
 import { clientAddress } from '../rest/client-address.js';
 import { traceIdOf } from '../rest/problem.js';
 import type { PeerReader } from './tls-peer.js';
@@ -37,7 +38,7 @@ export async function answerDeviceCall(
   { answer, refuse }: { answer(call: DeviceCall): Promise<void>; refuse(error: FemtoError, traceId: string): void },
 ): Promise<void> {
   const traceId = traceIdOf(request);
-  const path = (request.url ?? '').split('?', 1)[0] ?? '';
+  const path = pathOf(request);
   const address = clientAddress(request, deps.trustedProxies);
   const call: DeviceCall = { request, path, address, credential: null };
   try {

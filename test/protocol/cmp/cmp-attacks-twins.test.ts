@@ -7,7 +7,7 @@ import { readPkiMessage } from '../../../src/x509/cmp/index.js';
 import { bitString, explicitTag, integer, sequence, TAG } from '../../../src/x509/der.js';
 import { readDer } from '../../../src/x509/der-reader.js';
 import { requestBody } from '../../support/cmp-request.js';
-import { type Answered, type Holder, holderOf, type Talk, talkTo, wish } from '../../support/cmp-talk.js';
+import { type Answered, followUp, type Holder, holderOf, type Talk, talkTo, wish } from '../../support/cmp-talk.js';
 import { type CmpWorld, startCmpWorld } from '../../support/cmp-world.js';
 import type { WorldUnit } from '../../support/device-world.js';
 
@@ -143,10 +143,6 @@ const P256_ORDER = 0xffffffff00000000ffffffffffffffffbce6faada7179e84f3b9cac2fc6
 async function active(): Promise<{ unit: WorldUnit; holder: Holder }> {
   const { unit, op } = await cmp.activeUnit();
   return { unit, holder: holderOf(op) };
-}
-
-function followUp({ message }: Answered) {
-  return { transactionId: message.transactionId ?? null, recipNonce: message.senderNonce ?? null };
 }
 
 function confirmation(holder: Holder, answer: Answered): Buffer {

@@ -3,9 +3,10 @@ import { armFailpoints } from '../../../src/platform/failpoint.js';
 import type { Signer } from '../../../src/platform/signer.js';
 import { makeTransactionPruner } from '../../../src/protocol/cmp/prune-transactions.js';
 import { pgTransactionStore } from '../../../src/protocol/cmp/transaction-store.pg.js';
+import { readCertificate } from '../../../src/x509/certificate.js';
 import { readPkiMessage } from '../../../src/x509/cmp/index.js';
 import { requestBody } from '../../support/cmp-request.js';
-import { holderOf, type Talk, talkTo, wish } from '../../support/cmp-talk.js';
+import { type Answered, holderOf, type Talk, talkTo, wish } from '../../support/cmp-talk.js';
 import { type CmpWorld, startCmpWorld } from '../../support/cmp-world.js';
 
 let cmp: CmpWorld;
@@ -38,6 +39,31 @@ describe('what passes by itself is waited for by pollReq (RFC 9483 section 4.4)'
     expect(run).toMatchObject({ code: 0, hasCertificate: true });
     const kinds = run.received.map((der) => readPkiMessage(der).body.kind);
     expect(kinds).toEqual(expect.arrayContaining(['kup', 'pollRep', 'pkiConf']));
+  });
+
+  test('a unit that asks too often is told to wait, as long as it takes, and gets its certificate then', async () => {
+    const { op } = await cmp.activeUnit();
+    const holder = holderOf(op);
+    const { spkiHash } = readCertificate(holder.der).spki;
+    await cmp.world.db.pool.query(
+      `INSERT INTO request_rate (scope, credential, minute, count)
+       SELECT 'renew', $1, date_trunc('minute', now()) + interval '1 minute' * n, 1000 FROM generate_series(0, 1) AS n`,
+      [spkiHash],
+    );
+    const waiting = await talk.send(talk.message(holder, requestBody.kur(wish())));
+    expect(waiting.said).toBe('kup waiting');
+    const poll = ({ message: { transactionId, senderNonce } }: Answered) => {
+      const header = { transactionId: transactionId ?? null, recipNonce: senderNonce ?? null };
+      return talk.send(talk.message(holder, requestBody.pollReq(0), header));
+    };
+    const pollRep = await poll(waiting);
+    const { body } = pollRep.message;
+    const [asked] = body.kind === 'pollRep' ? body.polls : [];
+    // The rest of the minute, by our clock.
+    expect(asked?.checkAfterSeconds).toBeGreaterThan(0);
+    expect(asked?.checkAfterSeconds).toBeLessThanOrEqual(60);
+    await cmp.world.db.pool.query('DELETE FROM request_rate');
+    expect((await poll(pollRep)).said).toBe('kup accepted');
   });
 
   test('an approval that two people decide on: the request waits, and the next pollReq gets the certificate', async () => {
@@ -74,6 +100,33 @@ describe('what passes by itself is waited for by pollReq (RFC 9483 section 4.4)'
 });
 
 describe('a server that dies between record and answer', () => {
+  test('what cannot be read beside an issuance takes no certificate away that was made', async () => {
+    const { unit, op } = await cmp.activeUnit();
+    const holder = holderOf(op);
+    const { registry } = cmp.world.core;
+    const { modelOf } = registry;
+    const faults = cmp.world.alarms.length;
+    registry.modelOf = async () => {
+      throw new Error('the database is away');
+    };
+    const kup = await talk.send(talk.message(holder, requestBody.kur(wish())));
+    registry.modelOf = modelOf;
+    expect(kup.said).toBe('kup accepted');
+    expect(cmp.world.alarms.slice(faults)).toEqual([expect.objectContaining({ what: 'internal' })]);
+    const { certificateDer = Buffer.alloc(0), message } = kup;
+    const header = { transactionId: message.transactionId ?? null, recipNonce: message.senderNonce ?? null };
+    const certConf = requestBody.certConf({ certificateDer, status: 0 });
+    expect((await talk.send(talk.message(holder, certConf, header))).said).toBe('pkiConf');
+    const { rows } = await cmp.world.db.pool.query(
+      'SELECT generation, state FROM lineage_slot WHERE unit_id = $1 ORDER BY generation',
+      [unit.id],
+    );
+    expect(rows).toEqual([
+      { generation: 1, state: 'confirmed' },
+      { generation: 2, state: 'confirmed' },
+    ]);
+  });
+
   test('the unit that asks again, with the same bytes or new ones, gets the certificate that was made', async () => {
     const { op } = await cmp.activeUnit();
     const holder = holderOf(op);

@@ -3,7 +3,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readMacAlgorithm } from '../../../src/x509/cmp/index.js';
 import { macOf } from '../../support/cmp-mac.js';
 import { cmpRequest, pbm, pbmac1, requestBody } from '../../support/cmp-request.js';
-import { type Talk, talkTo, wish } from '../../support/cmp-talk.js';
+import { freshKey, type Talk, talkTo, wish } from '../../support/cmp-talk.js';
 import { type CmpWorld, startCmpWorld } from '../../support/cmp-world.js';
 
 let cmp: CmpWorld;
@@ -49,6 +49,21 @@ describe('a shared secret leads to a bootstrap certificate, and to nothing else 
     const { protectionAlgDer = Buffer.alloc(0), protectedDer, protection } = message;
     const mac = macOf(readMacAlgorithm(protectionAlgDer), Buffer.from(secret), protectedDer);
     expect(mac).toEqual(protection);
+  });
+
+  test('a certificate that the unit refuses stands: it is told so, and may confirm it or ask again with the same key', async () => {
+    const { reference, secret } = await secretUnit();
+    const key = freshKey();
+    const protect = { kind: 'mac', secret: Buffer.from(secret), reference, algorithmDer: pbm() } as const;
+    const ip = await talk.send(cmpRequest({ body: requestBody.ir(wish({ key })), protect }));
+    const { certificateDer = Buffer.alloc(0), message } = ip;
+    const header = { transactionId: message.transactionId ?? null, recipNonce: message.senderNonce ?? null };
+    const certConf = (status: number) =>
+      talk.send(cmpRequest({ body: requestBody.certConf({ certificateDer, status }), protect, header }));
+    expect((await certConf(2)).said).toBe('error rejection notAuthorized');
+    const again = await talk.send(cmpRequest({ body: requestBody.ir(wish({ key })), protect }));
+    expect(again.certificateDer).toEqual(certificateDer);
+    expect((await certConf(0)).said).toBe('pkiConf');
   });
 
   test('a wrong secret and an unknown reference are badMessageCheck, under signature protection', async () => {

@@ -117,7 +117,7 @@ describe('certConf (RFC 9483 section 4.1.1)', () => {
     const key = freshKey();
     const kup = await talk.send(talk.message(holder, requestBody.kur(wish({ key }))));
     expect((await talk.send(confirmation(holder, kup, { status: 2 }))).said).toBe('pkiConf');
-    expect(await slots(unit)).toEqual(['1 confirmed', '2 abandoned']);
+    expect(await slots(unit)).toEqual(['1 confirmed', '2 displaced']);
     const again = await talk.send(talk.message(holder, requestBody.kur(wish({ key }))));
     expect(again.said).toBe('kup accepted');
   });

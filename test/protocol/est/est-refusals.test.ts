@@ -38,6 +38,11 @@ describe('operations that are not there', () => {
     expect((await unit.call('toString', { body, as: who })).status).toBe(404);
   });
 
+  test('the whole address in the request line is served (RFC 9112 section 3.2.2)', async () => {
+    const flags = ['--request-target', 'https://pki.hanbit.example/.well-known/est/cacerts'];
+    expect((await unit.call('cacerts', { flags })).status).toBe(200);
+  });
+
   test.each([
     ['cacerts', ['-X', 'POST'], 'GET'],
     ['csrattrs', ['-X', 'PUT'], 'GET'],

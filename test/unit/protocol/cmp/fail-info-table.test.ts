@@ -40,7 +40,8 @@ describe('what passes by itself keeps the client waiting', () => {
     ['RETRY_LATER', 90_000, 3_600],
     ['APPROVAL_REQUIRED', undefined, 60],
     ['GRANT_BAD', undefined, null],
-    ['RATE_LIMITED', 30, null],
+    ['RATE_LIMITED', 30, 30],
+    ['RATE_LIMITED', undefined, 60],
     ['INTERNAL', undefined, null],
   ] as const)('%s with Retry-After %s: %s s', (code, retryAfterSeconds, seconds) => {
     const options = retryAfterSeconds === undefined ? {} : { retryAfterSeconds };
