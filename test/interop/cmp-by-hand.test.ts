@@ -11,10 +11,9 @@ import { OID } from '../../src/x509/oids.js';
 import { pemBlocks } from '../../src/x509/pem.js';
 import { readCrl } from '../../src/x509/read-crl.js';
 import { cmpRequest, pbm, pbmac1, regToken, requestBody } from '../support/cmp-request.js';
-import { type Holder, holderOf, type Talk, talkTo, wish } from '../support/cmp-talk.js';
+import { followUp, type Holder, holderOf, type Talk, talkTo, wish } from '../support/cmp-talk.js';
 import { startCmpWorld } from '../support/cmp-world.js';
 import { type MakerLine, type MakerWorld, makerWorld } from './maker-world.js';
-import { followUp } from './vendor-talk.js';
 
 let world: MakerWorld;
 let talk: Talk;

@@ -8,11 +8,11 @@ import { TOLERANCES, type Tolerance } from '../../src/lifecycle/registry/index.j
 import { makeTransactionPruner } from '../../src/protocol/cmp/prune-transactions.js';
 import { pgTransactionStore } from '../../src/protocol/cmp/transaction-store.pg.js';
 import { NULL_DN, requestBody } from '../support/cmp-request.js';
-import { type Holder, holderOf, wish } from '../support/cmp-talk.js';
+import { followUp, type Holder, holderOf, wish } from '../support/cmp-talk.js';
 import { startCmpWorld } from '../support/cmp-world.js';
 import { type MakerLine, type MakerWorld, makerWorld, type VendorUnit } from './maker-world.js';
 import { kindsOf, refusalOf } from './openssl-said.js';
-import { followUp, type VendorTalk, vendorTalk } from './vendor-talk.js';
+import { type VendorTalk, vendorTalk } from './vendor-talk.js';
 
 let world: MakerWorld;
 let talk: VendorTalk;

@@ -1,6 +1,6 @@
 /** Units of a maker whose messages are built by hand: their certificates, and what they say with them. */
 import { type RequestHeader, requestBody } from '../support/cmp-request.js';
-import { type Answered, type Holder, holderOf, type Talk, talkTo, wish } from '../support/cmp-talk.js';
+import { type Answered, followUp, type Holder, holderOf, type Talk, talkTo, wish } from '../support/cmp-talk.js';
 import type { VendorCertificate } from '../support/vendor-ca.js';
 import type { MakerLine, MakerWorld, VendorUnit } from './maker-world.js';
 
@@ -52,9 +52,4 @@ export function vendorTalk(world: MakerWorld): VendorTalk {
       return talk.send(talk.message(holder, body, followUp(answer), { extraCerts: [] }));
     },
   };
-}
-
-/** Header of the next message of an exchange. */
-export function followUp({ message: { transactionId, senderNonce } }: Answered): RequestHeader {
-  return { transactionId: transactionId ?? null, recipNonce: senderNonce ?? null };
 }

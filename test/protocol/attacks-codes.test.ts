@@ -9,7 +9,7 @@ import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { readCertificate } from '../../src/x509/certificate.js';
 import { pemBlocks } from '../../src/x509/pem.js';
 import { cmpRequest, pbm, pbmac1, type RequestParts, regToken, requestBody } from '../support/cmp-request.js';
-import { freshKey, type Holder, holderOf, type Talk, talkTo, wish, withKey } from '../support/cmp-talk.js';
+import { followUp, freshKey, type Holder, holderOf, type Talk, talkTo, wish, withKey } from '../support/cmp-talk.js';
 import { type CmpWorld, startCmpWorld } from '../support/cmp-world.js';
 import type { WorldUnit } from '../support/device-world.js';
 import { estUnit } from '../support/est-unit.js';
@@ -40,8 +40,13 @@ afterAll(async () => {
   await cmp.close();
 });
 
-const askWith = (by: Holder, code: string, parts: Partial<RequestParts> = {}, key: KeyObject = freshKey()) =>
-  talk.send(talk.message(by, requestBody.ir(wish({ key, controls: [regToken(code)] })), {}, parts));
+/** A thief's client does all that a genuine one does: asked to show its key again, it does. */
+async function askWith(by: Holder, code: string, parts: Partial<RequestParts> = {}, key: KeyObject = freshKey()) {
+  const body = requestBody.ir(wish({ key, controls: [regToken(code)] }));
+  const answer = await talk.send(talk.message(by, body, {}, parts));
+  if (answer.said !== 'ip waiting') return answer;
+  return talk.send(talk.message(by, requestBody.pollReq(0), followUp(answer), parts));
+}
 
 async function vendorHolder(who: WorldUnit | null, subject: string): Promise<Holder> {
   const leaf = pki.leaf(makersCa, { subject });

@@ -83,6 +83,11 @@ function answered(der: Buffer, message: PkiMessage): Answered {
   };
 }
 
+/** Header of the next message of an exchange. */
+export function followUp({ message: { transactionId, senderNonce } }: Answered): RequestHeader {
+  return { transactionId: transactionId ?? null, recipNonce: senderNonce ?? null };
+}
+
 export function holderOf({ pemFile, keyFile }: CurlCredential): Holder {
   const [block] = pemBlocks(readFileSync(pemFile, 'utf8'));
   if (block === undefined) throw new Error(`no certificate in ${pemFile}`);
