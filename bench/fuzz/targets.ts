@@ -4,24 +4,12 @@ import { assembleCsr, certificationRequestInfo } from '../../src/x509/build-csr.
 import { certIdOf } from '../../src/x509/cert-id.js';
 import { readCsr } from '../../src/x509/csr.js';
 import { explicitTag, octetString, oid, sequence } from '../../src/x509/der.js';
-import { checkDer } from '../../src/x509/der-gate.js';
 import { checkKeyPolicy } from '../../src/x509/key-policy.js';
 import { checkWishes, verifyPossession } from '../../src/x509/key-request.js';
 import { readOcspRequest } from '../../src/x509/ocsp-request.js';
-import type { Random } from './mutate.js';
-
-/** How deep an input got, in this order; `crash` is anything that is not an answer of ours. */
-export const DEPTHS = ['DER gate', 'structure', 'policy', 'accepted', 'crash'] as const;
-export type Depth = (typeof DEPTHS)[number];
-
-export interface FuzzTarget {
-  /** A valid message, before any mutation. */
-  seed(random: Random): Buffer;
-  /** Where it stopped. */
-  judge(input: Buffer): Depth;
-  /** Signs a mutated message anew, so that it is not stopped at its signature; absent where nothing is signed. */
-  resign?: (mutated: Buffer) => Buffer;
-}
+import { cmpTarget } from './cmp/target.js';
+import type { Depth, FuzzTarget } from './fuzz-target.js';
+import { passesGate } from './passes-gate.js';
 
 const LIMITS = { bytesMax: 16_384, depthMax: 16, elementsMax: 2_000 };
 const FQDN = '00005e005317.femto.hanbit.example';
@@ -29,16 +17,6 @@ const keys = Array.from({ length: 8 }, () => {
   const pair = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   return { key: pair.privateKey, spkiDer: pair.publicKey.export({ type: 'spki', format: 'der' }) };
 });
-
-function passesGate(input: Buffer): boolean {
-  try {
-    checkDer(input, LIMITS);
-    return true;
-  } catch (error) {
-    if (error instanceof FemtoError) return false;
-    throw error;
-  }
-}
 
 const csr: FuzzTarget = {
   seed: (random) => {
@@ -49,7 +27,7 @@ const csr: FuzzTarget = {
   },
   judge: (input) =>
     depthOf(() => {
-      if (!passesGate(input)) return 'DER gate';
+      if (!passesGate(input, LIMITS)) return 'DER gate';
       const request = stage('structure', () => readCsr(input));
       return stage('policy', () => {
         checkKeyPolicy(request.spki);
@@ -79,14 +57,15 @@ const ocsp: FuzzTarget = {
   },
   judge: (input) =>
     depthOf(() => {
-      if (!passesGate(input)) return 'DER gate';
+      if (!passesGate(input, LIMITS)) return 'DER gate';
       // A request that is read is a question for status: its policy is which issuer and serial it names.
       stage('structure', () => readOcspRequest(input));
       return 'accepted';
     }),
 };
 
-export const TARGETS: Readonly<Record<string, FuzzTarget>> = { csr, ocsp };
+/** Made when they are asked for: some take a second to prepare. */
+export const TARGETS: Readonly<Record<string, () => FuzzTarget>> = { csr: () => csr, ocsp: () => ocsp, cmp: cmpTarget };
 
 class Stopped extends Error {
   constructor(readonly depth: Depth) {
@@ -107,7 +86,8 @@ function depthOf(work: () => Depth): Depth {
   try {
     return work();
   } catch (error) {
-    return error instanceof Stopped ? error.depth : 'crash';
+    if (error instanceof Stopped) return error.depth;
+    throw error;
   }
 }
 
