@@ -39,7 +39,8 @@ export function startPinned(file: URL, core: number | string, args: readonly str
   return {
     pid: pidOf(child),
     next: <T>() => nextOf<T>(child, waiting, arrived, file),
-    send: (message) => void child.send(message as object),
+    // To one that is gone: whoever waits for its answer is told.
+    send: (message) => void child.send(message as object, () => undefined),
     cpuSeconds: () => cpuSecondsOf(pidOf(child)),
     end: async () => {
       child.kill('SIGTERM');
@@ -57,7 +58,9 @@ function nextOf<T>(
   const ready = arrived.shift();
   if (ready !== undefined) return Promise.resolve(ready as T);
   return new Promise<T>((done, fail) => {
-    const onExit = (code: number | null): void => fail(new Error(`${file.pathname} ended with ${code}`));
+    const onExit = (code: number | null, signal: string | null): void =>
+      fail(new Error(`${file.pathname} ended with ${code ?? signal}`));
+    if (child.exitCode !== null || child.signalCode !== null) return onExit(child.exitCode, child.signalCode);
     child.once('exit', onExit);
     waiting.push((message) => {
       child.off('exit', onExit);

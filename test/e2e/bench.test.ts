@@ -9,7 +9,7 @@ import { expect, test } from '@jest/globals';
 const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
 const MINUTES_4 = 240_000;
 
-test.each(['sign-pool', 'issue-bulk', 'ocsp-cached'])(
+test.each(['sign-pool', 'issue-bulk', 'issue-cmp', 'ocsp-cached'])(
   'the bench %s runs, and what it made passes its own checks',
   async (scenario) => {
     const dir = mkdtempSync(join(tmpdir(), 'fp-bench-test-'));
@@ -34,7 +34,7 @@ test.each(['sign-pool', 'issue-bulk', 'ocsp-cached'])(
 test('a bench that does not exist is named, with those that do', async () => {
   const { code, text } = await bench(['no-such-bench']);
   expect(code).toBe(2);
-  expect(text).toContain('There are: issue-bulk, ocsp-cached, sign-pool');
+  expect(text).toContain('There are: issue-bulk, issue-cmp, ocsp-cached, sign-pool');
 }, 60_000);
 
 async function bench(args: readonly string[]): Promise<{ code: number | null; text: string }> {

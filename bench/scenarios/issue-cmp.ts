@@ -1,0 +1,170 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import type { LoadKind, LoadSettings, RenewalLoadOrder, RenewalRound, RenewalSample } from '../load/renewal-load.js';
+import {
+  CERTIFICATE_ROW,
+  type Composite,
+  LEDGER_ROW,
+  microseconds,
+  startComposite,
+  transactionRow,
+} from '../measure/composite.js';
+import { httpRound } from '../measure/http-rounds.js';
+import { GENERATOR_CORE, type PinnedProcess, SERVER_CORE, startPinned } from '../measure/pinned-process.js';
+import { interleaved } from '../measure/rounds.js';
+import type { BenchContext, Measurement, Round, Scenario } from '../scenario.js';
+import type { RenewalPortsOrder, RenewalPortsReady } from '../servers/renewal-ports.js';
+
+/**
+ * Renewals by CMP: kur, kup, certConf, pkiConf are one operation, because the profile leaves none of them out and without
+ * the last the certificate stays pending. Plain HTTP, kept alive; enrol-server's rooms, database and signer on one core.
+ *
+ * The limit is one core full of the steps that no such server can leave out. The peer is the same renewal by REST: nonce,
+ * renew, confirm, on two TLS connections, because the new key is proved by its own handshake.
+ */
+export const scenario: Scenario = { name: 'issue-cmp', unit: 'renewals/s', limit: 'mandatory-steps', run };
+
+const LANES = 32;
+const FIRST_STOCK = 512;
+/** Renewals before the first round, for each of its seconds: V8 needs a good thousand to come to rest. */
+const WARM_UP_A_SECOND = 300;
+/** More than a round should use, so that it ends by time and not for want of units. */
+const STOCK_MARGIN = 1.5;
+const CORES = 1;
+/** Seconds that one bare HTTP exchange is measured for. */
+const EXCHANGE_SECONDS = 0.5;
+
+async function run({ rounds, seconds, say }: BenchContext): Promise<Measurement> {
+  const dir = mkdtempSync(join(tmpdir(), 'fp-bench-'));
+  const server = startPinned(new URL('../servers/renewal-ports.ts', import.meta.url), SERVER_CORE, [dir]);
+  const ended: { end(): Promise<void> }[] = [server];
+  try {
+    const ready = await server.next<RenewalPortsReady>();
+    const settings: LoadSettings = { ...ready, lanes: LANES };
+    const loadUrl = new URL('../load/renewal-load.ts', import.meta.url);
+    const load = startPinned(loadUrl, GENERATOR_CORE, [JSON.stringify(settings)]);
+    ended.push(load);
+    await load.next();
+    const units = unitsOf(server, load);
+    await units.ensure(FIRST_STOCK);
+    const sample = await ask<RenewalSample>(load, 'sample');
+    const exchanges = await startExchanges(dir, sample);
+    ended.push(exchanges);
+    const composite = await startSteps(ready, sample);
+    ended.push(composite);
+
+    const tally = { cmp: 1, rest: 0 };
+    const side = async (kind: LoadKind, atLeast: number): Promise<Round> => {
+      await units.ensure(Math.max(Math.ceil(units.perSecond * seconds * STOCK_MARGIN), atLeast) + LANES);
+      const { round, all, cpu } = await renewalRound(server, load, { kind, seconds, atLeast });
+      tally[kind] += all;
+      units.perSecond = Math.max(units.perSecond, round.perSecond);
+      say(microseconds(kind, cpu));
+      return round;
+    };
+    const limit = async (): Promise<Round> => {
+      const round = await composite.round(seconds, await exchanges.cpu());
+      say(microseconds('limit', round.cpu));
+      return round;
+    };
+    for (const kind of ['cmp', 'rest'] as const) await side(kind, Math.ceil(WARM_UP_A_SECOND * seconds));
+    const sides = { cmp: () => side('cmp', LANES), limit, rest: () => side('rest', LANES) };
+    const measured = await interleaved(rounds, sides, say);
+    const checks = await ask<Measurement['checks']>(server, { check: tally });
+    return { product: measured.cmp, limit: measured.limit, peer: { name: 'rest', rounds: measured.rest }, checks };
+  } finally {
+    await Promise.all(ended.map((one) => one.end()));
+    rmSync(dir, { recursive: true, force: true });
+  }
+}
+
+/** Enough armed units for the next round; more are made where a round turned out to be faster. */
+function unitsOf(server: PinnedProcess, load: PinnedProcess) {
+  return {
+    perSecond: 0,
+    ensure: async (wanted: number): Promise<void> => {
+      const armed = await ask<number>(load, { arm: wanted });
+      if (armed >= wanted) return;
+      const file = await ask<string>(server, { addUnits: wanted - armed });
+      await ask<number>(load, { units: file });
+      await ask<number>(load, { arm: wanted });
+    },
+  };
+}
+
+async function renewalRound(
+  server: PinnedProcess,
+  load: PinnedProcess,
+  order: { kind: LoadKind; seconds: number; atLeast: number },
+): Promise<{ round: Round; all: number; cpu: Record<string, number> }> {
+  const before = await ask<Record<string, number>>(server, 'cpu');
+  const { inTime, all, seconds: took, cpuSeconds, failures, firstFailure } = await ask<RenewalRound>(load, order);
+  const after = await ask<Record<string, number>>(server, 'cpu');
+  if (failures > 0) throw new Error(`${failures} renewals by ${order.kind} failed: ${firstFailure}`);
+  const cpu = Object.fromEntries(
+    Object.entries(after).map(([part, value]) => [part, (value - (before[part] ?? 0)) / all]),
+  );
+  const sum = Object.values(cpu).reduce((total, one) => total + one, 0);
+  const round = { perSecond: inTime / took, cpuSecondsPerOperation: sum, generatorBusy: cpuSeconds / took };
+  return { round, all, cpu };
+}
+
+/** The two HTTP exchanges with the product's own bytes, answered by node:http alone. */
+async function startExchanges(dir: string, { exchanges }: RenewalSample) {
+  const generator = startPinned(new URL('../load/http-load.ts', import.meta.url), GENERATOR_CORE);
+  const sides: { server: PinnedProcess; port: number; requestsFile: string }[] = [];
+  for (const [index, { request, head, body }] of exchanges.entries()) {
+    const answerFile = join(dir, `answer-${index}.json`);
+    const requestsFile = join(dir, `request-${index}.json`);
+    writeFileSync(answerFile, JSON.stringify({ headers: ownHeaders(head), body }));
+    writeFileSync(requestsFile, JSON.stringify([request]));
+    const server = startPinned(new URL('../limits/bare-http.ts', import.meta.url), SERVER_CORE, [answerFile]);
+    sides.push({ server, requestsFile, ...(await server.next<{ port: number }>()) });
+  }
+  return {
+    /** CPU seconds of all exchanges of one operation. */
+    cpu: async (): Promise<Record<string, number>> => {
+      let seconds = 0;
+      for (const { server, port, requestsFile } of sides) {
+        const order = { port, connections: LANES, seconds: EXCHANGE_SECONDS, requestsFile };
+        seconds += (await httpRound(generator, server, order)).cpuSecondsPerOperation;
+      }
+      return { 'HTTP ×2': seconds };
+    },
+    end: async (): Promise<void> =>
+      void (await Promise.all([generator, ...sides.map(({ server }) => server)].map((one) => one.end()))),
+  };
+}
+
+/** node:http writes Date, Connection and Keep-Alive by itself on both sides; http-load wants this spelling of the length. */
+function ownHeaders(head: string): string[] {
+  const lines = head.split('\r\n').slice(1);
+  const kept = lines.filter((line) => !/^(date|connection|keep-alive):/i.test(line));
+  return kept.flatMap((line) => {
+    const [name = '', value = ''] = line.split(': ');
+    return [name.toLowerCase() === 'content-length' ? 'Content-Length' : name, value];
+  });
+}
+
+function startSteps({ databaseUrl, token, keyLabel }: RenewalPortsReady, sample: RenewalSample): Promise<Composite> {
+  const answerOctets = Buffer.from(sample.exchanges[0]?.body ?? '', 'base64').length;
+  return startComposite(
+    [
+      { name: 'protection ×2 and possession, fresh keys', times: 3, file: 'check-request.ts' },
+      { name: 'token signature', file: 'raw-sign.ts', args: [JSON.stringify({ ...token, keyLabel })] },
+      { name: 'own check', file: 'own-checks.ts' },
+      { name: 'RA signature ×2', times: 2, file: 'ra-sign.ts' },
+      { name: 'certificate row', file: 'copy-rows.ts', args: [databaseUrl, ...CERTIFICATE_ROW] },
+      { name: 'ledger row ×2', times: 2, file: 'copy-rows.ts', args: [databaseUrl, ...LEDGER_ROW] },
+      { name: 'transaction row', file: 'copy-rows.ts', args: [databaseUrl, ...transactionRow(answerOctets)] },
+    ],
+    SERVER_CORE,
+    CORES,
+  );
+}
+
+function ask<T>(process: PinnedProcess, order: RenewalPortsOrder | RenewalLoadOrder): Promise<T> {
+  process.send(order);
+  return process.next<T>();
+}
