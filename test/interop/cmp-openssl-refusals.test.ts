@@ -78,12 +78,12 @@ describe('what openssl is refused for', () => {
   });
 
   test('a secret that was spent: notAuthorized; the same key gets its certificate again', async () => {
-    const { reference, secret } = await units.secretUnit();
+    const { unit: who, reference, secret } = await units.secretUnit();
     const keyFile = await cmp.newKey();
-    const by = (key: string) =>
-      cmp.openssl('ir', {
-        flags: ['-ref', reference, '-secret', `pass:${secret}`, '-newkey', key, '-subject', '/CN=x'],
-      });
+    const by = (key: string) => {
+      const wish = ['-newkey', key, '-subject', `/CN=${who.fqdn}`];
+      return cmp.openssl('ir', { flags: ['-ref', reference, '-secret', `pass:${secret}`, ...wish] });
+    };
     const first = await by(keyFile);
     const again = await by(keyFile);
     expect([first.code, again.code]).toEqual([0, 0]);

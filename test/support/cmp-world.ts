@@ -21,6 +21,7 @@ import { pemBlocks } from '../../src/x509/pem.js';
 import { type CommandResult, runClient } from './command.js';
 import { type CurlCredential, curlUnit } from './curl-unit.js';
 import { type DeviceWorld, type Replica, startDeviceWorld, type WorldUnit } from './device-world.js';
+import { RA_SUBJECT } from './ra-subject.js';
 import { servicesLeaf } from './services-leaf.js';
 
 export interface CmpReplica {
@@ -90,9 +91,6 @@ export interface HttpAnswer {
   readonly headers: Readonly<Record<string, string | string[] | undefined>>;
   readonly body: Buffer;
 }
-
-/** What every answer is from; docs/cmp.md tells clients to insist on it. */
-const RA_SUBJECT = '/O=Hanbit Mobile/OU=cmp-ra/CN=enrol-server-cmp';
 
 export async function startCmpWorld(): Promise<CmpWorld> {
   const world = await startDeviceWorld();

@@ -8,6 +8,7 @@ import { join } from 'node:path';
 import { runClient } from './command.js';
 import { type CurlCredential, curlUnit } from './curl-unit.js';
 import { estUnit } from './est-unit.js';
+import { RA_SUBJECT } from './ra-subject.js';
 
 export type Outcome =
   | { readonly kind: 'issued'; readonly op: CurlCredential }
@@ -210,6 +211,7 @@ export function cmpArguments(
   return [
     ...['cmp', '-config', '', '-cmd', command, '-server', `127.0.0.1:${cmpPort}`, '-path', '/.well-known/cmp'],
     ...['-cert', as.pemFile, '-key', as.keyFile, '-trusted', join(dir, 'services-root.pem')],
+    ...['-expect_sender', RA_SUBJECT],
     ...['-out_trusted', join(dir, 'access-root.pem'), '-total_timeout', '15', '-verbosity', '6', '-batch'],
   ];
 }
