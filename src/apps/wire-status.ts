@@ -1,8 +1,10 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { IssuerDirectory } from '../lifecycle/registry/index.js';
 import { crlStore } from '../lifecycle/status/crl-store.pg.js';
+import { STATUS_CHANNEL } from '../lifecycle/status/index.js';
 import { makeStatusReader, ocspSignerStore } from '../lifecycle/status/status-reader.pg.js';
 import type { Clock } from '../platform/clock.js';
+import { listenOn } from '../platform/db/notifications.pg.js';
 import type { Transactor } from '../platform/db/transaction.js';
 import { cursors } from '../platform/ledger/cursors.pg.js';
 import type { Signer } from '../platform/signer.js';
@@ -11,7 +13,6 @@ import { type CrlShelf, makeCrlShelf } from '../protocol/crl/crl-shelf.js';
 import { handleOcsp, type OcspEvent } from '../protocol/ocsp/ocsp-http.js';
 import { makeOcspResponder, type OcspResponder } from '../protocol/ocsp/ocsp-responder.js';
 import { makeResponderDirectory, type ResponderDirectory } from '../protocol/ocsp/responder-directory.js';
-import { listenForStatus } from '../protocol/ocsp/status-listener.pg.js';
 import { type StatusWatch, startStatusWatch } from '../protocol/ocsp/status-watch.js';
 import { handleTime, type TimeDeps } from '../protocol/time/time-http.js';
 
@@ -67,7 +68,7 @@ export async function openStatusService(deps: StatusServiceDeps): Promise<Status
   });
   const nowMs = (): number => clock.now().getTime();
   const watch = startStatusWatch({ cache: responder.cache, cursors, transactor, onTrouble }, nowMs);
-  const stopListening = listenForStatus(deps.databaseUrl, (payload) => watch.notice(payload), onTrouble);
+  const stopListening = listenOn(deps.databaseUrl, STATUS_CHANNEL, (payload) => watch.notice(payload), onTrouble);
   let crlsAskedAtMs = Number.NEGATIVE_INFINITY;
   const shelf = makeCrlShelf({
     directories: deps.crlDirectories,

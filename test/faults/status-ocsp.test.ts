@@ -157,7 +157,7 @@ describe('rules 7.2: a NOTIFY that is lost', () => {
     const { serial } = await world.issue({ unitId: unit.id });
     expect((await ask(serial)).says).toBe('good');
     await world.db.pool.query(
-      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'status-listener' AND datname = current_database()`,
+      `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name = 'listen:femtopki_status' AND datname = current_database()`,
     );
     await rooms.revocation.revoke({ ...why, selection: { by: 'unit', unitId: unit.id } });
     expect((await ask(serial)).says).toBe('good'); // nobody told us yet

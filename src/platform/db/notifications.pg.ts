@@ -1,14 +1,15 @@
 import pg from 'pg';
-import { STATUS_CHANNEL } from '../../lifecycle/status/index.js';
 
 /**
- * Listens on `femtopki_status` with a connection of its own, and connects again whenever it is lost. What is said while
- * it is away is not heard: the ledger cursor makes up for it.
+ * Listens on a channel with a connection of its own, and connects again whenever it is lost. What is said while it is
+ * away is not heard: whoever listens has a ledger cursor that makes up for it (rules 7.2).
  *
+ * @param channel  a plain identifier of ours
  * @returns close
  */
-export function listenForStatus(
+export function listenOn(
   databaseUrl: string,
+  channel: string,
   onNotice: (payload: string) => void,
   onTrouble: (error: unknown) => void,
 ): () => Promise<void> {
@@ -26,14 +27,18 @@ export function listenForStatus(
     timer.unref();
   };
   const connect = (): void => {
-    const next = new pg.Client({ connectionString: databaseUrl, application_name: 'status-listener', keepAlive: true });
+    const next = new pg.Client({
+      connectionString: databaseUrl,
+      application_name: `listen:${channel}`,
+      keepAlive: true,
+    });
     client = next;
     next.on('notification', ({ payload }) => onNotice(payload ?? '*'));
     next.on('error', again);
     next.on('end', () => again(new Error('the listening connection ended')));
     next
       .connect()
-      .then(() => next.query(`LISTEN ${STATUS_CHANNEL}`))
+      .then(() => next.query(`LISTEN ${channel}`))
       .catch((error: unknown) => {
         next.end().catch(onTrouble);
         again(error);
