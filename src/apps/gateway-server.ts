@@ -1,13 +1,17 @@
 /**
- * Authorise. Reachable by security gateways over mTLS; signs decisions with a key of its own process, nothing else;
- * writes decisions, confirmations, evidence, and serials that chain to us without being in the record.
+ * Authorise, and the revocation feed. Reachable by security gateways over mTLS; signs decisions and pages of the feed
+ * with a key of its own process, nothing else; writes decisions, confirmations, evidence, acknowledgements of the feed,
+ * and serials that chain to us without being in the record.
  */
 import { createServer } from 'node:https';
 import { decisionStore } from '../lifecycle/admission/decision-store.pg.js';
 import type { AdmissionReader } from '../lifecycle/admission/index.js';
+import { listenOn } from '../platform/db/notifications.pg.js';
 import { cursors } from '../platform/ledger/cursors.pg.js';
+import { LEDGER_CHANNEL } from '../platform/ledger/sequencer.js';
 import { listen } from '../platform/listen.js';
-import { makeGatewayHandler } from '../protocol/gateway/authorise-handler.js';
+import { startFeedWatch } from '../protocol/gateway/feed-watch.js';
+import { makeGatewayHandler } from '../protocol/gateway/gateway-handler.js';
 import { runApp } from './app-main.js';
 import { openProcessKey } from './process-key.js';
 import { openServerIdentity } from './server-identity.js';
@@ -46,11 +50,24 @@ await runApp('gateway-server', async (app) => {
     isBlockedKey: (tx, hash) => certificates.isBlockedKey(tx, hash),
     ledgerPosition: (tx) => cursors.end(tx),
   };
+  const feedWatch = startFeedWatch({
+    newest: () => core.feed.newest(),
+    onTrouble: (err) => log.warn({ err }, 'the feed cannot be read'),
+  });
+  const stopListening =
+    app.config.databaseUrl === undefined
+      ? async () => undefined
+      : listenOn(app.config.databaseUrl, LEDGER_CHANNEL, feedWatch.notice, (err) =>
+          log.warn({ err }, 'the ledger’s bell is away; the feed looks by itself'),
+        );
   const handler = makeGatewayHandler({
     admission: { ...core, db: transactor, reader, decisions: decisionStore },
+    feed: core.feed,
+    feedWatch,
+    crlUrl: (label) => `${app.config.publicUrls.status}/crl/${label}.crl`,
     issuers,
     machines,
-    sign: (text) => decisionKey.sign(text),
+    sign: (text, encoding) => decisionKey.sign(text, encoding),
     onInternal: (err, traceId) => log.error({ err, traceId }, 'request failed'),
   });
   const server = createServer(
@@ -75,6 +92,9 @@ await runApp('gateway-server', async (app) => {
     close: async (graceMs) => {
       identity.close();
       decisionKey.close();
+      // Whoever waits is answered now, with what there is.
+      feedWatch.close();
+      await stopListening();
       await listening.close(graceMs);
     },
   };

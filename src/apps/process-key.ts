@@ -12,7 +12,7 @@ import { requestOf } from './machine-request.js';
  */
 export interface ProcessKey {
   /** @throws FemtoError RETRY_LATER while no certificate is there: what nobody can check must not be said */
-  sign(text: Buffer): { signature: Buffer; certificatePem: string };
+  sign(text: Buffer, encoding?: 'der' | 'ieee-p1363'): { signature: Buffer; certificatePem: string };
   isReady(): boolean;
   close(): void;
 }
@@ -64,13 +64,13 @@ export function openProcessKey(deps: ProcessKeyDeps, identity: { kind: MachineKi
   loop();
 
   return {
-    sign: (text) => {
+    sign: (text, dsaEncoding = 'der') => {
       if (held === null || deps.clock.now() > held.notAfter) {
         throw new FemtoError('RETRY_LATER', 'This process has no certificate for its key yet; ask again in a moment.', {
           retryAfterSeconds: 1,
         });
       }
-      return { signature: sign('sha256', text, privateKey), certificatePem: held.pem };
+      return { signature: sign('sha256', text, { key: privateKey, dsaEncoding }), certificatePem: held.pem };
     },
     isReady: () => held !== null && deps.clock.now() <= held.notAfter,
     close: () => {

@@ -1,4 +1,6 @@
 import { tmpdir } from 'node:os';
+import { feedStore } from '../lifecycle/feed/feed-store.pg.js';
+import { type Feed, makeFeed } from '../lifecycle/feed/index.js';
 import { type Lineages, makeLineages } from '../lifecycle/lineage/index.js';
 import { lineageStore } from '../lifecycle/lineage/lineage-store.pg.js';
 import {
@@ -29,13 +31,14 @@ import { revocationStore } from '../lifecycle/revocation/revocation-store.pg.js'
 import { statusRowStore } from '../lifecycle/status/status-row-store.pg.js';
 import type { Clock, RandomBytes } from '../platform/clock.js';
 import type { Transactor } from '../platform/db/transaction.js';
+import { cursors } from '../platform/ledger/cursors.pg.js';
 import type { Ledger } from '../platform/ledger/ledger.js';
 import { ledger } from '../platform/ledger/ledger.pg.js';
 import { makeOpensslJudge } from '../platform/openssl-verify.js';
 import { systemClock, systemRandom } from '../platform/system-clock.js';
 import { type CertificateReader, pgCertificateReader } from './certificate-reader.js';
 
-/** What nearly every process stands on, over one database: the registry, lineages, revocation, the ledger. */
+/** What nearly every process stands on, over one database: the registry, lineages, revocation, the feed, the ledger. */
 export interface Core {
   readonly transactor: Transactor;
   readonly clock: Clock;
@@ -51,6 +54,7 @@ export interface Core {
   readonly vendorOffice: VendorOffice;
   readonly lineages: Lineages;
   readonly revocation: Revocation;
+  readonly feed: Feed;
   readonly certificates: CertificateReader;
 }
 
@@ -102,6 +106,7 @@ export function wireCore(transactor: Transactor, clock: Clock = systemClock, ran
     vendorOffice,
     lineages,
     revocation,
+    feed: makeFeed({ transactor, cursors, store: feedStore, clock }),
     certificates: pgCertificateReader,
   };
 }

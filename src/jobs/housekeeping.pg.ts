@@ -13,6 +13,7 @@ const OVER: readonly (readonly [table: string, condition: string])[] = [
   ['refusal_count', `minute < now() - interval '90 days'`],
   ['refusal_budget', `day < current_date - 90`],
   ['request_rate', `minute < now() - interval '1 hour'`],
+  ['gateway_receipt', `at < now() - interval '90 days'`],
   ['access_token', `expires_at < now() - interval '1 day'`],
 ];
 

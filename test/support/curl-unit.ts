@@ -9,7 +9,7 @@ const run = promisify(execFile);
 export interface CurlAnswer {
   readonly status: number;
   readonly headers: string;
-  // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever JSON came
+  // biome-ignore lint/suspicious/noExplicitAny: a test reads whatever JSON came, or the text of a JWS
   readonly body: any;
 }
 
@@ -49,7 +49,11 @@ export function curlUnit(dir: string, port: number) {
     return {
       status: Number(stdout.slice(cut + 1)),
       headers: headers.stdout,
-      body: text.trim() === '' ? null : JSON.parse(text),
+      body: /^content-type: application\/jose/im.test(headers.stdout)
+        ? text
+        : text.trim() === ''
+          ? null
+          : JSON.parse(text),
     };
   };
 

@@ -1,0 +1,108 @@
+import type { IncomingMessage, ServerResponse } from 'node:http';
+import type { TLSSocket } from 'node:tls';
+import type { AdmissionDeps, AskingGateway } from '../../lifecycle/admission/index.js';
+import type { Feed } from '../../lifecycle/feed/index.js';
+import type { IssuerDirectory, MachineOffice } from '../../lifecycle/registry/index.js';
+import { asFemtoError, FemtoError } from '../../platform/errors.js';
+import { readCertificate } from '../../x509/certificate.js';
+import { problemOf, sendProblem, traceIdOf } from '../rest/problem.js';
+import { answerAuthorise } from './authorise-handler.js';
+import type { DecisionSign } from './decision-sign.js';
+import { type FeedHandler, makeFeedHandler } from './feed-handler.js';
+import type { FeedWatch } from './feed-watch.js';
+
+/** What the gateway port needs. `sign` = the decision key of this process. */
+export interface GatewayRimDeps {
+  readonly admission: AdmissionDeps;
+  readonly feed: Pick<Feed, 'read' | 'acknowledge'>;
+  readonly feedWatch: FeedWatch;
+  /** Where the CRL of a CA is fetched, by the CA's label. */
+  readonly crlUrl: (label: string) => string;
+  readonly issuers: IssuerDirectory;
+  readonly machines: MachineOffice;
+  readonly sign: DecisionSign;
+  readonly onInternal: (error: unknown, traceId: string) => void;
+}
+
+/** The gateway port, over mTLS: who calls is proved here, before anything of the request but its line is read. */
+export function makeGatewayHandler(deps: GatewayRimDeps): (request: IncomingMessage, response: ServerResponse) => void {
+  const { admission, feed, feedWatch: watch, crlUrl, sign } = deps;
+  const feedHandler = makeFeedHandler({ feed, watch, crlUrl, sign, clock: admission.clock });
+  return (request, response) => {
+    const traceId = traceIdOf(request);
+    const gone = new AbortController();
+    response.once('close', () => gone.abort());
+    const call: Call = { request, signal: gone.signal, gateway: null };
+    answer(deps, feedHandler, call)
+      .then(({ mediaType, text }) => {
+        response.writeHead(200, { 'content-type': mediaType, 'cache-control': 'no-store' });
+        response.end(text);
+      })
+      .catch((thrown: unknown) => {
+        const error = asFemtoError(thrown);
+        if (error.code === 'INTERNAL') deps.onInternal(thrown, traceId);
+        // Whoever has not proved to be a gateway learns nothing but one of four words.
+        sendProblem(response, problemOf(error, call.gateway === null ? 'device' : 'gateway', traceId));
+      });
+  };
+}
+
+interface Call {
+  readonly request: IncomingMessage;
+  /** Aborts when the caller goes. */
+  readonly signal: AbortSignal;
+  /** Set once the caller is proved. */
+  gateway: AskingGateway | null;
+}
+
+interface Answer {
+  readonly mediaType: 'application/json' | 'application/jose';
+  readonly text: string;
+}
+
+async function answer(deps: GatewayRimDeps, feed: FeedHandler, call: Call): Promise<Answer> {
+  const { request, signal } = call;
+  const { pathname, searchParams: query } = new URL(request.url ?? '/', 'https://gateway.invalid');
+  const path = `${request.method} ${pathname}`;
+  if (!PATHS.has(path)) throw new FemtoError('NOT_FOUND', `The gateway port answers ${[...PATHS].join(', ')}.`);
+  const prove = (): Promise<AskingGateway> => callingGateway(deps, request.socket as TLSSocket);
+  const gateway = await prove();
+  call.gateway = gateway;
+  switch (path) {
+    case AUTHORISE:
+      return json(await answerAuthorise(deps, gateway, request));
+    case FEED_ACKS:
+      return json(await feed.acknowledge(gateway, request));
+    default:
+      return { mediaType: 'application/jose', text: await feed.page({ gateway, query, signal, stillAllowed: prove }) };
+  }
+}
+
+const AUTHORISE = 'POST /v1/authorise';
+const FEED = 'GET /v1/feed';
+const FEED_ACKS = 'POST /v1/feed/acks';
+const PATHS: ReadonlySet<string> = new Set([AUTHORISE, FEED, FEED_ACKS]);
+
+function json(body: unknown): Answer {
+  return { mediaType: 'application/json', text: JSON.stringify(body) };
+}
+
+/** A gateway is a row of kind gateway behind a certificate that our Services CA's exact key signed (rules 1.2). */
+async function callingGateway(deps: GatewayRimDeps, socket: TLSSocket): Promise<AskingGateway> {
+  const der = socket.getPeerCertificate(false)?.raw;
+  if (!der) throw new FemtoError('DENIED', 'Call with a gateway certificate (mTLS); see femtopki gateway add.');
+  const certificate = readCertificate(der);
+  const issuer = await deps.issuers.bySpkiOrSignature(certificate);
+  if (issuer?.kind !== 'services-ca')
+    throw new FemtoError('UNKNOWN_ISSUER', 'The caller’s certificate is not from our Services CA.');
+  const now = deps.admission.clock.now();
+  if (now > certificate.notAfter || now < certificate.notBefore) {
+    throw new FemtoError('CERT_EXPIRED', 'The gateway’s certificate is outside its life; renew it.');
+  }
+  const machine = await deps.machines.bySpkiHash(certificate.spki.spkiHash);
+  if (machine?.kind !== 'gateway') throw new FemtoError('DENIED', 'The caller is no approved gateway.');
+  const { status } = deps.admission.reader;
+  const standing = await status(deps.admission.db.read, { issuerId: issuer.id, serial: certificate.serial });
+  if (standing !== 'good') throw new FemtoError('CERT_REVOKED', 'The gateway’s certificate is revoked.');
+  return { machineId: machine.id, name: machine.name };
+}
