@@ -41,6 +41,7 @@ import type { Core } from './wire-core.js';
 import { wireEnrol } from './wire-enrol.js';
 import { wireIssuance } from './wire-issuance.js';
 import { ledgerConsumers } from './worker-consumers.js';
+import { GATEWAYS_LOOK_MS, gatewayWatch } from './worker-gateways.js';
 import { showWorker } from './worker-metrics.js';
 
 export interface WorkerWiring {
@@ -185,6 +186,7 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
         return undefined;
       },
     }),
+    startLeasedLoop({ ...alone, name: 'gateway-watch', everyMs: GATEWAYS_LOOK_MS, run: gatewayWatch(core, log) }),
     startLeasedLoop({
       ...alone,
       name: RENEWAL_SCAN_LEASE,
@@ -268,7 +270,7 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
   ];
   const deadLetters = makeDeadLetters({ transactor, ledger, clock, queue: 'femtopki', alarm });
   const worker = queue.process(jobHandling(renewalJobs({ ...renewals, renewal: rooms.renewal }), deadLetters));
-  showWorker(wiring.probes, transactor.read, loops);
+  showWorker(wiring.probes, { read: transactor.read, feed: core.feed, loops });
   wiring.probes.addCheck('queue', async () => {
     const { ok, detail } = await queue.health();
     return ok ? undefined : detail;

@@ -1,11 +1,15 @@
 import { Gauge } from 'prom-client';
 import type { Loop } from '../jobs/loop.js';
+import type { Feed } from '../lifecycle/feed/index.js';
 import type { Transaction } from '../platform/db/transaction.js';
 import { cursors } from '../platform/ledger/cursors.pg.js';
 import type { Probes } from '../platform/probes.js';
 
 /** What the worker shows of itself; a value that cannot be had is NaN, which alarms as missing. */
-export function showWorker(probes: Probes, read: Transaction, loops: readonly Loop[]): void {
+export function showWorker(
+  probes: Probes,
+  { read, feed, loops }: { read: Transaction; feed: Pick<Feed, 'standings'>; loops: readonly Loop[] },
+): void {
   const registers = [probes.registry];
   const count = async (sql: string): Promise<number> => (await read.query<{ n: number }>(sql)).rows[0]?.n ?? 0;
   new Gauge({
@@ -46,5 +50,15 @@ export function showWorker(probes: Probes, read: Transaction, loops: readonly Lo
   );
   gauge('femtopki_jobs_dead', 'Dead letters that nobody has resolved.', () =>
     count('SELECT count(*) AS n FROM dead_letter WHERE resolved_at IS NULL'),
+  );
+  gauge(
+    'femtopki_gateways_behind',
+    'Approved gateways more than 60 s behind with revocations, or silent since they were approved.',
+    async () => (await feed.standings()).filter(({ behind }) => behind !== null).length,
+  );
+  gauge(
+    'femtopki_gateway_enforced_lag_seconds',
+    'Age of the oldest revocation, hold or release that some gateway has not enforced; silent gateways do not count.',
+    async () => Math.max(0, ...(await feed.standings()).map(({ enforcedLagSeconds }) => enforcedLagSeconds ?? 0)),
   );
 }

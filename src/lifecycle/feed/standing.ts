@@ -10,7 +10,10 @@ export interface GatewayStanding {
   readonly received: string | null;
   readonly enforced: string | null;
   readonly lastAckAt: Date | null;
-  /** Age of the oldest revocation, hold or release that it has not received; 0 when it has all, null when it never spoke. */
+  /**
+   * Age of the oldest revocation, hold or release that it has not received, counted from its own approval at the
+   * earliest; 0 when it has all, null when it never spoke.
+   */
   readonly receivedLagSeconds: number | null;
   readonly enforcedLagSeconds: number | null;
   /** What is late by more than {@link BEHIND_SECONDS}; null when nothing is. */
@@ -29,8 +32,11 @@ export function standingOf({ name, approvedAt, cursor, ...row }: GatewayRow, now
       behind: secondsBetween(approvedAt, now) > BEHIND_SECONDS ? 'never-acknowledged' : null,
     };
   }
-  const receivedLagSeconds = secondsBetween(row.oldestUnreceivedAt, now);
-  const enforcedLagSeconds = secondsBetween(row.oldestUnenforcedAt, now);
+  // What was decided before a gateway was approved is late only since then: it is still loading its first CRLs.
+  const lag = (oldestAt: Date | null): number =>
+    secondsBetween(oldestAt !== null && oldestAt < approvedAt ? approvedAt : oldestAt, now);
+  const receivedLagSeconds = lag(row.oldestUnreceivedAt);
+  const enforcedLagSeconds = lag(row.oldestUnenforcedAt);
   const behind =
     receivedLagSeconds > BEHIND_SECONDS ? 'received' : enforcedLagSeconds > BEHIND_SECONDS ? 'enforced' : null;
   return {

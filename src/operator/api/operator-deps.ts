@@ -1,5 +1,6 @@
 import type { Enrolment } from '../../lifecycle/enrolment/index.js';
 import type { FactoryOffice } from '../../lifecycle/factory/index.js';
+import type { Feed } from '../../lifecycle/feed/index.js';
 import type { CaseDesk } from '../../lifecycle/incident/index.js';
 import type { Lineages } from '../../lifecycle/lineage/index.js';
 import type {
@@ -41,5 +42,6 @@ export interface OperatorDeps {
   readonly enrolment: Pick<Enrolment, 'createGrant'>;
   readonly renewal: Pick<Renewal, 'moveWindow'>;
   readonly revocation: Revocation;
+  readonly feed: Pick<Feed, 'standings' | 'status'>;
   readonly cases: CaseDesk;
 }

@@ -11,6 +11,7 @@ import { openApiDocument } from './openapi.js';
 import type { OperatorDeps } from './operator-deps.js';
 import type { Route } from './route.js';
 import { factoryRoutes } from './routes/factory-routes.js';
+import { gatewayRoutes } from './routes/gateway-routes.js';
 import { registryRoutes } from './routes/registry-routes.js';
 import { serviceRoutes } from './routes/service-routes.js';
 import { trustRoutes } from './routes/trust-routes.js';
@@ -29,6 +30,7 @@ export function operatorRoutes(deps: OperatorDeps): Route[] {
     ...registryRoutes(deps),
     ...factoryRoutes(deps),
     ...vendorRoutes(deps),
+    ...gatewayRoutes(deps),
     ...unitRoutes(deps),
     ...trustRoutes(deps),
   ];

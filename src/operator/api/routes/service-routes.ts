@@ -6,10 +6,11 @@ import { csrBytesFromText } from '../../../x509/csr.js';
 import type { OperatorDeps } from '../operator-deps.js';
 import { DECIDERS, OPERATORS, READERS, type Route, route } from '../route.js';
 import * as shape from '../shapes.js';
+import { withStandings } from './gateway-routes.js';
 
 /** The installation itself: machines, renewals that are late, jobs that died, switches. */
 export function serviceRoutes(deps: OperatorDeps): Route[] {
-  const { views, machines, installation, clock } = deps;
+  const { views, machines, installation, feed, clock } = deps;
   return [
     route({
       method: 'GET',
@@ -23,7 +24,10 @@ export function serviceRoutes(deps: OperatorDeps): Route[] {
       path: '/overview',
       summary: 'What is broken, late or open',
       roles: READERS,
-      handler: () => views.overview(clock.now()),
+      handler: async () => ({
+        ...(await views.overview(clock.now())),
+        gatewaysBehind: (await feed.standings()).filter(({ behind }) => behind !== null).length,
+      }),
     }),
     route({
       method: 'GET',
@@ -35,10 +39,10 @@ export function serviceRoutes(deps: OperatorDeps): Route[] {
     route({
       method: 'GET',
       path: '/machines',
-      summary: 'Gateways, stations, servers and process keys',
+      summary: 'Gateways, stations, servers and process keys; of gateways also how far they are with revocations',
       roles: READERS,
       query: z.strictObject({ kind: z.enum(MACHINE_KINDS).optional() }),
-      handler: ({ query }) => views.machines(query.kind),
+      handler: async ({ query }) => withStandings(await views.machines(query.kind), await feed.standings()),
     }),
     route({
       method: 'GET',
