@@ -32,11 +32,11 @@ export interface GatewayWorld extends DeviceWorld {
   addGateway(name: string): Promise<CurlCredential & { readonly id: number; readonly name: string }>;
   /** Numbers what is committed, as the rotation worker does five times a second. */
   sequence(): Promise<void>;
-  /** Ends the gateway port and starts it anew, as a restart of its process does. */
-  restart(): Promise<void>;
+  /** Ends the gateway port and starts it anew, as a restart of its process does; without `hears` deaf to NOTIFY. */
+  restart(options?: { hears: boolean }): Promise<void>;
 }
 
-export async function startGatewayWorld(options: { hears?: boolean } = {}): Promise<GatewayWorld> {
+export async function startGatewayWorld(): Promise<GatewayWorld> {
   const world = await startDeviceWorld();
   const { core, db, dir, token } = world;
   const decision = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -52,12 +52,14 @@ export async function startGatewayWorld(options: { hears?: boolean } = {}): Prom
     decisions: decisionStore,
     reader: { ...core.certificates, ledgerPosition: cursors.end },
   };
-  const open = async (port: number): Promise<{ server: Server; close: () => Promise<void> }> => {
+  const open = async (
+    port: number,
+    { hears } = { hears: true },
+  ): Promise<{ server: Server; close: () => Promise<void> }> => {
     const feedWatch = startFeedWatch({ newest: () => core.feed.newest(), onTrouble: (error) => internal.push(error) });
-    const stop =
-      options.hears === false
-        ? async () => undefined
-        : listenOn(db.url, LEDGER_CHANNEL, feedWatch.notice, (error) => internal.push(error));
+    const stop = hears
+      ? listenOn(db.url, LEDGER_CHANNEL, feedWatch.notice, (error) => internal.push(error))
+      : async () => undefined;
     const handler = makeGatewayHandler({
       admission,
       feed: core.feed,
@@ -117,9 +119,9 @@ export async function startGatewayWorld(options: { hears?: boolean } = {}): Prom
       if (!lease) throw new Error('the sequencer’s lease is held by another');
       while ((await sequencer.sequenceOnce(lease)).taken > 0);
     },
-    restart: async () => {
+    restart: async (options) => {
       await running.close();
-      running = await open(port);
+      running = await open(port, options);
     },
     close: async () => {
       await running.close();

@@ -67,6 +67,8 @@ export function makeFeedHandler(deps: FeedRimDeps): FeedHandler {
 
   const page = async ({ gateway, query, signal, stillAllowed }: FeedCall): Promise<string> => {
     const { after, limit, wait, nonce } = readQuery(query);
+    // A process that cannot sign says so now and not after the wait.
+    deps.sign(Buffer.alloc(0));
     const deadlineMs = performance.now() + wait * 1_000;
     let found = await deps.feed.read(after, limit);
     while (isNothing(found)) {

@@ -62,7 +62,9 @@ interface Answer {
 
 async function answer(deps: GatewayRimDeps, feed: FeedHandler, call: Call): Promise<Answer> {
   const { request, signal } = call;
-  const { pathname, searchParams: query } = new URL(request.url ?? '/', 'https://gateway.invalid');
+  // Cut and not parsed as a URL: that throws for paths that anybody may send.
+  const [pathname = '', ...rest] = (request.url ?? '').split('?');
+  const query = new URLSearchParams(rest.join('?'));
   const path = `${request.method} ${pathname}`;
   if (!PATHS.has(path)) throw new FemtoError('NOT_FOUND', `The gateway port answers ${[...PATHS].join(', ')}.`);
   const prove = (): Promise<AskingGateway> => callingGateway(deps, request.socket as TLSSocket);

@@ -24,6 +24,14 @@ describe('who asks at the gateway port', () => {
     expect(world.internal).toEqual([]);
   });
 
+  test('a path that is no path is refused like any other that is not there', async () => {
+    for (const path of ['//', '/v1/feed/', '/v1/authorise?x', '/v1/feed/acks']) {
+      const { status, body } = await world.client.call('GET', path, { flags: ['--path-as-is'] });
+      expect([path, status, body.code]).toEqual([path, 400, 'BAD_REQUEST']);
+    }
+    expect(world.internal).toEqual([]);
+  });
+
   test('a unit that was entered as a gateway’s row is still no gateway: the key is under another CA', async () => {
     const unit = await world.addUnit();
     const { spkiHash } = unit.bootstrap;

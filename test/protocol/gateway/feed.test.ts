@@ -2,18 +2,18 @@ import { execFileSync } from 'node:child_process';
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
-import { compactVerify, importX509 } from 'jose';
-import { ledger } from '../../../src/platform/ledger/ledger.pg.js';
-import type { WorldUnit } from '../../support/device-world.js';
+import { feedReader, noise, revocationOf } from '../../support/feed-reader.js';
 import { type GatewayWorld, startGatewayWorld } from '../../support/gateway-world.js';
 
 let world: GatewayWorld;
+let reader: ReturnType<typeof feedReader>;
 type Gateway = Awaited<ReturnType<GatewayWorld['addGateway']>>;
 let gangnam: Gateway;
 let busan: Gateway;
 
 beforeAll(async () => {
   world = await startGatewayWorld();
+  reader = feedReader(world);
   gangnam = await world.addGateway('segw-gangnam-1');
   busan = await world.addGateway('segw-busan-1');
 });
@@ -21,62 +21,18 @@ afterAll(async () => {
   await world.close();
 });
 
-// biome-ignore lint/suspicious/noExplicitAny: a test reads whatever a page holds
-async function verified(jws: string): Promise<any> {
-  const { payload, protectedHeader } = await compactVerify(jws, await importX509(world.decisionPem, 'ES256'));
-  expect(protectedHeader).toMatchObject({ alg: 'ES256', typ: 'femtopki-feed+jws' });
-  return JSON.parse(Buffer.from(payload).toString());
-}
-
-async function page(as: Gateway, query: string) {
-  const { status, body } = await world.client.call('GET', `/v1/feed?${query}`, { as });
-  if (status !== 200) throw new Error(`the feed answered ${status}: ${JSON.stringify(body)}`);
-  return verified(body);
-}
-
-const ack = (as: Gateway, position: string, stage: 'received' | 'enforced') =>
-  world.client.call('POST', '/v1/feed/acks', { as, json: { position, stage } });
-
-async function end(): Promise<string> {
-  await world.sequence();
-  const { rows } = await world.db.pool.query<{ at: string }>(
-    `SELECT epoch || ':' || size AS at FROM ledger_frontier ORDER BY epoch DESC LIMIT 1`,
-  );
-  return rows[0]?.at ?? '1:0';
-}
-
-const act = { actor: 'person:kim', personId: null, note: 'test' } as const;
-const hold = (unit: WorldUnit) =>
-  world.core.revocation.hold({ ...act, reason: 'certificateHold', selection: { by: 'unit', unitId: unit.id } });
-const revoke = (unit: WorldUnit) =>
-  world.core.revocation.revoke({ ...act, reason: 'keyCompromise', selection: { by: 'unit', unitId: unit.id } });
-
-const noise = (n: number) => ({ kind: 'test.noted', subject: `unit:T-${n}`, at: new Date(), body: { n } });
-const revocationOf = (unit: WorldUnit, n: number) => ({
-  kind: 'certificate.revoked',
-  subject: `unit:${unit.serialNumber}`,
-  at: new Date(),
-  body: {
-    issuerId: unit.bootstrap.issuerId,
-    serial: n.toString(16).padStart(32, '0'),
-    notAfter: unit.bootstrap.notAfter,
-    unitId: unit.id,
-    reason: 'keyCompromise',
-  },
-});
-
 describe('a page of the feed', () => {
   test('tells holds, releases and revocations in order, each with issuer, serial, unit, reason and time', async () => {
     const unit = await world.addUnit({ state: 'ACTIVE' });
-    const from = await end();
-    await hold(unit);
-    await world.core.transactor.run((tx) => ledger.append(tx, [noise(1)]));
-    await world.core.revocation.release({ ...act, unitId: unit.id });
-    await revoke(unit);
-    await world.core.transactor.run((tx) => ledger.append(tx, [noise(2)]));
-    const to = await end();
+    const from = await reader.end();
+    await reader.hold(unit);
+    await reader.append(noise(1));
+    await reader.release(unit);
+    await reader.revoke(unit);
+    await reader.append(noise(2));
+    const to = await reader.end();
     const nonce = 'ab'.repeat(16);
-    const read = await page(gangnam, `after=${from}&nonce=${nonce}`);
+    const read = await reader.page(gangnam, `after=${from}&nonce=${nonce}`);
     expect(read).toMatchObject({ version: 1, kind: 'entries', gateway: 'segw-gangnam-1', nonce, from, to, end: to });
     const ofUnit = {
       issuer: issuerKey('bootstrap-ca'),
@@ -98,12 +54,12 @@ describe('a page of the feed', () => {
   });
 
   test('is signed as a whole: jose and openssl refuse it after one changed character', async () => {
-    const from = await end();
+    const from = await reader.end();
     const { body: jws } = await world.client.call('GET', `/v1/feed?after=${from}`, { as: gangnam });
     const [header, payload, signature] = (jws as string).split('.') as [string, string, string];
     expect(await opensslSays(`${header}.${payload}`, signature)).toBe('Verified OK');
     const altered = Buffer.from(Buffer.from(payload, 'base64url').toString().replace('gangnam', 'hannam0'));
-    await expect(verified(`${header}.${altered.toString('base64url')}.${signature}`)).rejects.toThrow(
+    await expect(reader.verified(`${header}.${altered.toString('base64url')}.${signature}`)).rejects.toThrow(
       'signature verification failed',
     );
     expect(await opensslSays(`${header}.${altered.toString('base64url')}`, signature)).toMatch(/Verification failure/i);
@@ -117,26 +73,26 @@ describe('a page of the feed', () => {
   });
 
   test('moves past numbered rows that are not for the feed, so that nobody stays behind', async () => {
-    const from = await end();
-    await world.core.transactor.run((tx) => ledger.append(tx, [noise(3), noise(4)]));
-    const to = await end();
-    expect(await page(gangnam, `after=${from}`)).toMatchObject({ kind: 'entries', entries: [], to });
-    expect(await page(gangnam, `after=${to}`)).toMatchObject({ from: to, to, entries: [] });
+    const from = await reader.end();
+    await reader.append(noise(3), noise(4));
+    const to = await reader.end();
+    expect(await reader.page(gangnam, `after=${from}`)).toMatchObject({ kind: 'entries', entries: [], to });
+    expect(await reader.page(gangnam, `after=${to}`)).toMatchObject({ from: to, to, entries: [] });
   });
 
   test('ends after so many entries, or below 256 KiB, and the next goes on without a hole', async () => {
     const unit = await world.addUnit();
-    const from = await end();
+    const from = await reader.end();
     const rows = Array.from({ length: 1_200 }, (_, n) => revocationOf(unit, n + 1));
-    await world.core.transactor.run((tx) => ledger.append(tx, rows));
-    const to = await end();
-    expect((await page(gangnam, `after=${from}&limit=7`)).entries).toHaveLength(7);
+    await reader.append(...rows);
+    const to = await reader.end();
+    expect((await reader.page(gangnam, `after=${from}&limit=7`)).entries).toHaveLength(7);
     const serials: string[] = [];
     let [position, pages] = [from, 0];
     while (position !== to) {
       const { body } = await world.client.call('GET', `/v1/feed?after=${position}`, { as: gangnam });
       expect(body.length).toBeLessThanOrEqual(256 * 1_024);
-      const read = await verified(body);
+      const read = await reader.verified(body);
       expect(read.entries.length).toBeLessThanOrEqual(1_000);
       expect([read.from, read.kind]).toEqual([position, 'entries']);
       serials.push(...read.entries.map(({ serial }: { serial: string }) => serial));
@@ -149,7 +105,7 @@ describe('a page of the feed', () => {
 
   test('a transaction that began earlier and commits later is told to whoever read on meanwhile', async () => {
     const [early, late] = [await world.addUnit(), await world.addUnit()];
-    const from = await end();
+    const from = await reader.end();
     const slow = await world.db.pool.connect();
     await slow.query('BEGIN');
     const row = revocationOf(late, 77);
@@ -159,28 +115,28 @@ describe('a page of the feed', () => {
       row.at,
       JSON.stringify(row.body),
     ]);
-    await revoke(early);
+    await reader.revoke(early);
     await world.sequence();
-    const first = await page(gangnam, `after=${from}`);
+    const first = await reader.page(gangnam, `after=${from}`);
     expect(first.entries.map(({ unit }: { unit: string }) => unit)).toEqual([early.fqdn]);
     await slow.query('COMMIT');
     slow.release();
     await world.sequence();
-    for (const reader of [gangnam, busan]) {
-      const second = await page(reader, `after=${first.to}`);
+    for (const gateway of [gangnam, busan]) {
+      const second = await reader.page(gateway, `after=${first.to}`);
       expect(second.entries.map(({ unit }: { unit: string }) => unit)).toEqual([late.fqdn]);
     }
   });
 
   test('after a restart of the port a reader goes on where it was', async () => {
-    const from = await end();
-    await revoke(await world.addUnit());
+    const from = await reader.end();
+    await reader.revoke(await world.addUnit());
     await world.sequence();
-    const before = await page(gangnam, `after=${from}`);
-    await revoke(await world.addUnit());
+    const before = await reader.page(gangnam, `after=${from}`);
+    await reader.revoke(await world.addUnit());
     await world.sequence();
     await world.restart();
-    const after = await page(gangnam, `after=${before.to}`);
+    const after = await reader.page(gangnam, `after=${before.to}`);
     expect([before.entries.length, after.entries.length]).toEqual([1, 1]);
     expect(after.from).toBe(before.to);
   });
@@ -204,66 +160,6 @@ describe('a page of the feed', () => {
   });
 });
 
-describe('waiting for the next entry', () => {
-  const timed = async <T>(work: Promise<T>): Promise<{ ms: number; value: T }> => {
-    const begin = performance.now();
-    const value = await work;
-    return { ms: performance.now() - begin, value };
-  };
-
-  test('a revocation wakes every reader within a second of its commit', async () => {
-    const unit = await world.addUnit();
-    const from = await end();
-    const waiting = [gangnam, busan].map((reader) => page(reader, `after=${from}&wait=20`));
-    await pause(700);
-    await revoke(unit);
-    const { ms, value } = await timed(world.sequence().then(() => Promise.all(waiting)));
-    expect(ms).toBeLessThan(1_000);
-    for (const read of value) expect(read.entries.map((entry: { unit: string }) => entry.unit)).toEqual([unit.fqdn]);
-  });
-
-  test('rows that are not for the feed wake nobody; the empty page at the end has moved past them', async () => {
-    const from = await end();
-    const waiting = timed(page(gangnam, `after=${from}&wait=2`));
-    await pause(500);
-    await world.core.transactor.run((tx) => ledger.append(tx, [noise(9)]));
-    const to = await end();
-    const { ms, value } = await waiting;
-    expect(ms).toBeGreaterThan(1_800);
-    expect(value).toMatchObject({ kind: 'entries', entries: [], from, to });
-  });
-
-  test('a gateway that is disabled while it waits gets no page', async () => {
-    const gone = await world.addGateway('segw-daegu-1');
-    const from = await end();
-    const waiting = world.client.call('GET', `/v1/feed?after=${from}&wait=20`, { as: gone });
-    await pause(500);
-    await world.db.pool.query(`UPDATE machine SET state = 'disabled' WHERE id = $1`, [gone.id]);
-    await revoke(await world.addUnit());
-    await world.sequence();
-    expect((await waiting).status).toBe(403);
-  });
-
-  test('at most four calls of one gateway wait', async () => {
-    const many = await world.addGateway('segw-ulsan-1');
-    const from = await end();
-    const calls = Array.from({ length: 6 }, () =>
-      world.client.call('GET', `/v1/feed?after=${from}&wait=3`, { as: many }).then(({ status }) => status),
-    );
-    expect((await Promise.all(calls)).sort()).toEqual([200, 200, 200, 200, 429, 429]);
-  });
-
-  test('a port that closes answers whoever waits', async () => {
-    const from = await end();
-    const waiting = timed(page(gangnam, `after=${from}&wait=20`));
-    await pause(500);
-    await world.restart();
-    const { ms, value } = await waiting;
-    expect(ms).toBeLessThan(3_000);
-    expect(value).toMatchObject({ kind: 'entries', entries: [], to: from });
-  });
-});
-
 describe('a position that means nothing', () => {
   beforeEach(async () => {
     await world.db.pool.query('DELETE FROM crl_dirty');
@@ -274,13 +170,13 @@ describe('a position that means nothing', () => {
       `INSERT INTO crl (issuer_id, number, this_update, next_update, entry_count, sha256, der, fence)
        SELECT id, 5, now(), now() + interval '6 hours', 0, '\\x00', '\\x00', 1 FROM issuer WHERE kind = 'bootstrap-ca'`,
     );
-    const to = await end();
+    const to = await reader.end();
     for (const [after, reason] of [
       ['0:0', 'unknown-epoch'],
       ['7:1', 'unknown-epoch'],
       ['1:99999999', 'beyond-end'],
     ]) {
-      const read = await page(gangnam, `after=${after}&wait=20`);
+      const read = await reader.page(gangnam, `after=${after}&wait=20`);
       expect(read).toMatchObject({ kind: 'resync', reason, from: after, to });
       expect(read.crls).toEqual([
         {
@@ -295,14 +191,14 @@ describe('a position that means nothing', () => {
 
   test('what is not in a CRL yet is told again after a resync, because it goes on from before it', async () => {
     const unit = await world.addUnit();
-    await revoke(unit);
-    const now = await end();
-    const read = await page(gangnam, 'after=0:0');
+    await reader.revoke(unit);
+    const now = await reader.end();
+    const read = await reader.page(gangnam, 'after=0:0');
     expect(read.kind).toBe('resync');
     expect(Number(read.to.split(':')[1])).toBeLessThan(Number(now.split(':')[1]));
     const told: string[] = [];
     for (let position = read.to; position !== now; ) {
-      const next = await page(gangnam, `after=${position}`);
+      const next = await reader.page(gangnam, `after=${position}`);
       told.push(...next.entries.map((entry: { unit: string }) => entry.unit));
       position = next.to;
     }
@@ -310,88 +206,25 @@ describe('a position that means nothing', () => {
   });
 
   test('a row that is gone behind a reader is a resync, and no page hides it', async () => {
-    const from = await end();
-    await world.core.transactor.run((tx) => ledger.append(tx, [noise(20), noise(21)]));
-    const to = await end();
+    const from = await reader.end();
+    await reader.append(noise(20), noise(21));
+    const to = await reader.end();
     const [epoch, seq] = to.split(':');
     await world.db.pool.query('ALTER TABLE ledger DISABLE TRIGGER ledger_no_change');
     const kept = `CREATE TABLE kept AS SELECT * FROM ledger WHERE epoch = ${epoch} AND seq = ${Number(seq) - 1}`;
     await world.db.pool.query(kept);
     await world.db.pool.query('DELETE FROM ledger l USING kept k WHERE l.epoch = k.epoch AND l.seq = k.seq');
-    expect(await page(gangnam, `after=${from}`)).toMatchObject({ kind: 'resync', reason: 'gap', to });
+    expect(await reader.page(gangnam, `after=${from}`)).toMatchObject({ kind: 'resync', reason: 'gap', to });
     await world.db.pool.query('INSERT INTO ledger SELECT * FROM kept');
     await world.db.pool.query('DROP TABLE kept');
     await world.db.pool.query('ALTER TABLE ledger ENABLE TRIGGER ledger_no_change');
-    expect(await page(gangnam, `after=${from}`)).toMatchObject({ kind: 'entries', to });
+    expect(await reader.page(gangnam, `after=${from}`)).toMatchObject({ kind: 'entries', to });
   });
-});
-
-describe('acknowledging', () => {
-  test('goes forward only, never beyond what exists, and enforced never passes received', async () => {
-    const fresh = await world.addGateway('segw-jeju-1');
-    await revoke(await world.addUnit());
-    const to = await end();
-    const seq = Number(to.split(':')[1]);
-    const said: [string, 'received' | 'enforced', number][] = [
-      [`1:${seq + 1}`, 'received', 400],
-      ['2:1', 'received', 400],
-      [`1:${seq - 2}`, 'enforced', 409],
-      [`1:${seq - 2}`, 'received', 200],
-      [`1:${seq - 1}`, 'enforced', 409],
-      [`1:${seq - 2}`, 'enforced', 200],
-      [`1:${seq - 3}`, 'received', 409],
-      [`1:${seq - 3}`, 'enforced', 409],
-      [`1:${seq - 2}`, 'received', 200],
-      [to, 'received', 200],
-    ];
-    for (const [position, stage, status] of said) {
-      expect([position, stage, (await ack(fresh, position, stage)).status]).toEqual([position, stage, status]);
-    }
-    const { rows } = await world.db.pool.query(
-      'SELECT received_epoch, received_seq, enforced_epoch, enforced_seq FROM gateway_cursor WHERE gateway_id = $1',
-      [fresh.id],
-    );
-    expect(rows).toEqual([{ received_epoch: 1, received_seq: seq, enforced_epoch: 1, enforced_seq: seq - 2 }]);
-  });
-
-  test('a refused first acknowledgement leaves no row', async () => {
-    const fresh = await world.addGateway('segw-jeonju-1');
-    expect((await ack(fresh, '1:99999999', 'received')).status).toBe(400);
-    const { rows } = await world.db.pool.query('SELECT * FROM gateway_cursor WHERE gateway_id = $1', [fresh.id]);
-    expect(rows).toEqual([]);
-  });
-
-  test('two at once leave the further one', async () => {
-    const fresh = await world.addGateway('segw-sejong-1');
-    const to = await end();
-    const seq = Number(to.split(':')[1]);
-    await Promise.all([ack(fresh, to, 'received'), ack(fresh, `1:${seq - 1}`, 'received')]);
-    const { rows } = await world.db.pool.query('SELECT received_seq FROM gateway_cursor WHERE gateway_id = $1', [
-      fresh.id,
-    ]);
-    expect(rows).toEqual([{ received_seq: seq }]);
-  });
-});
-
-test('a disabled gateway, a unit and nobody get 403 at every path of the feed', async () => {
-  const disabled = await world.addGateway('segw-mokpo-1');
-  await world.db.pool.query(`UPDATE machine SET state = 'disabled' WHERE id = $1`, [disabled.id]);
-  const unit = await world.addUnit();
-  for (const as of [disabled, unit, undefined]) {
-    const options = as === undefined ? {} : { as };
-    const read = await world.client.call('GET', '/v1/feed?after=1:0', options);
-    const json = { position: '1:1', stage: 'received' };
-    const acked = await world.client.call('POST', '/v1/feed/acks', { ...options, json });
-    expect([read.status, read.body.code, acked.status, acked.body.code]).toEqual([403, 'DENIED', 403, 'DENIED']);
-  }
-  expect(world.internal).toEqual([]);
 });
 
 function issuerKey(label: string): string {
   return world.token.entry(label).keyIdentifierHex;
 }
-
-const pause = (ms: number): Promise<void> => new Promise((done) => setTimeout(done, ms));
 
 /** As docs/gateway.md does it: the two numbers of the signature become DER, and openssl judges. */
 async function opensslSays(signed: string, signature: string): Promise<string> {
