@@ -29,7 +29,7 @@ for (const name of wanted) {
   }
   const target = make();
   const report = await runTarget(target, runs, seededRandom(Number(values.seed)));
-  for (const crash of report.crashes) process.stderr.write(`crash: ${crash}\n`);
+  for (const crash of report.crashes) process.stderr.write(`${crash}\n`);
   isGood &&= report.isGood;
   const verdict = report.isGood ? 'good' : 'NOT GOOD';
   say(`${name}: ${runs} inputs, seed ${values.seed}, slowest ${report.slowestMs.toFixed(1)} ms, ${verdict}`);
