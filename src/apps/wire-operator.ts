@@ -1,5 +1,5 @@
 import { pgGrantStore } from '../lifecycle/enrolment/grant-store.pg.js';
-import { createGrant } from '../lifecycle/enrolment/index.js';
+import { createGrant, withdrawGrant } from '../lifecycle/enrolment/index.js';
 import { factoryCredentialStore } from '../lifecycle/factory/credential-store.pg.js';
 import { makeFactoryOffice } from '../lifecycle/factory/index.js';
 import { macSecretStore } from '../lifecycle/factory/mac-secret-store.pg.js';
@@ -28,6 +28,7 @@ import type { Core } from './wire-core.js';
  */
 export function wireOperator(core: Core, prisma: Prisma, { macKey }: { macKey: Buffer }): OperatorDeps {
   const { transactor, ledger, clock, random, registry, lineages } = core;
+  const granting = { transactor, clock, registry, grants: pgGrantStore, ledger };
   return {
     ...core,
     db: transactor,
@@ -48,8 +49,8 @@ export function wireOperator(core: Core, prisma: Prisma, { macKey }: { macKey: B
       issuance: { issue: () => Promise.reject(new FemtoError('DENIED', 'The operator API issues nothing.')) },
     }),
     enrolment: {
-      createGrant: (request) =>
-        createGrant({ transactor, clock, random, registry, lineages, grants: pgGrantStore, ledger }, request),
+      createGrant: (request) => createGrant({ ...granting, lineages, random }, request),
+      withdrawGrant: (request) => withdrawGrant(granting, request),
     },
     renewal: { moveWindow: (tx, move) => moveWindow({ store: pgRenewalStore, ledger }, tx, move) },
     cases: makeCaseDesk({ store: caseStore, ledger }),

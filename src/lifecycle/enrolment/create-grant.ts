@@ -60,23 +60,24 @@ export async function createGrant(deps: GrantDeps, request: GrantRequest): Promi
   });
 }
 
+/** Ends the unit's grant, open or locked by wrong codes, so that another can be made. */
 export async function withdrawGrant(
   deps: Pick<GrantDeps, 'transactor' | 'clock' | 'grants' | 'ledger' | 'registry'>,
-  { grantId, actor }: { readonly grantId: number; readonly actor: Actor },
-): Promise<void> {
-  await deps.transactor.run(async (tx) => {
-    const grant = await deps.grants.byId(tx, grantId);
-    if (grant === null) throw new FemtoError('NOT_FOUND', 'There is no such grant; list the open ones.');
-    if (!(await deps.grants.withdraw(tx, grantId))) {
-      throw new FemtoError('STATE_CONFLICT', 'The grant is no longer open; nothing is left to withdraw.', {
+  { unitId, actor }: { readonly unitId: number; readonly actor: Actor },
+): Promise<{ readonly grantId: number }> {
+  return deps.transactor.run(async (tx) => {
+    const unit = await deps.registry.unitById(tx, unitId, { lock: 'share' });
+    const grant = await deps.grants.latest(tx, unitId);
+    if (unit === null || grant === null) throw new FemtoError('NOT_FOUND', 'The unit has no grant; create one.');
+    if (!(await deps.grants.withdraw(tx, grant.id))) {
+      throw new FemtoError('STATE_CONFLICT', `The unit’s grant is ${grant.state}; nothing is left to withdraw.`, {
         facts: { state: grant.state },
       });
     }
-    const unit = await deps.registry.unitById(tx, grant.unitId);
-    const subject = `unit:${unit?.serialNumber ?? grant.unitId}`;
-    await deps.ledger.append(tx, [
-      { kind: 'grant.withdrawn', subject, at: deps.clock.now(), body: { grantId, actor } },
-    ]);
+    const body = { grantId: grant.id, actor };
+    const subject = `unit:${unit.serialNumber}`;
+    await deps.ledger.append(tx, [{ kind: 'grant.withdrawn', subject, at: deps.clock.now(), body }]);
+    return { grantId: grant.id };
   });
 }
 

@@ -18,8 +18,8 @@ export interface Enrolment {
   activate(request: ActivationRequest): Promise<IssuedAnswer>;
   /** @throws FemtoError APPROVAL_REQUIRED, NOT_FOUND, STATE_CONFLICT (one is open), BAD_REQUEST */
   createGrant(request: GrantRequest): Promise<CreatedGrant>;
-  /** @throws FemtoError NOT_FOUND; STATE_CONFLICT when it is no longer open or locked */
-  withdrawGrant(request: { readonly grantId: number; readonly actor: Actor }): Promise<void>;
+  /** Of the unit's newest grant. @throws FemtoError NOT_FOUND; STATE_CONFLICT when it is neither open nor locked */
+  withdrawGrant(request: { readonly unitId: number; readonly actor: Actor }): Promise<{ readonly grantId: number }>;
 }
 
 export interface ActivationRequest {

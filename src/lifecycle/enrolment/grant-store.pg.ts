@@ -37,9 +37,13 @@ export const pgGrantStore: GrantStore = {
       ],
     );
     if (rows[0] === undefined) {
-      throw new FemtoError('STATE_CONFLICT', 'The unit has an open grant; withdraw it before making another.', {
-        facts: { unitId: grant.unitId },
-      });
+      throw new FemtoError(
+        'STATE_CONFLICT',
+        'The unit has an open grant; end it with femtopki grant withdraw before making another.',
+        {
+          facts: { unitId: grant.unitId },
+        },
+      );
     }
     return toGrant(rows[0]);
   },

@@ -39,7 +39,7 @@ export interface OperatorDeps {
     FactoryOffice,
     'enrol' | 'stationCaller' | 'tokenCaller' | 'checkCredential' | 'macSecret' | 'enrolBySecret'
   >;
-  readonly enrolment: Pick<Enrolment, 'createGrant'>;
+  readonly enrolment: Pick<Enrolment, 'createGrant' | 'withdrawGrant'>;
   readonly renewal: Pick<Renewal, 'moveWindow'>;
   readonly revocation: Revocation;
   readonly feed: Pick<Feed, 'standings' | 'status'>;

@@ -121,10 +121,19 @@ export function addUnitCommands(program: Command): void {
 }
 
 function addGrants(program: Command): void {
+  const grant = program.command('grant').description('permission to activate');
   withExamples(
-    program
-      .command('grant')
-      .description('permission to activate')
+    grant
+      .command('withdraw <serial>')
+      .description('ends the unit’s grant, open or locked by wrong codes, so that another can be made')
+      .action((serial: string, _options, command: Command) =>
+        callAndPrint(command, { method: 'POST', path: `${path(serial)}/grants/withdraw` }),
+      ),
+    'grant withdraw SHB-24-00817',
+    'grant withdraw SHB-24-00817 --dry-run',
+  );
+  withExamples(
+    grant
       .command('create <serial>')
       .description('lets a unit activate on a line; a code is shown once')
       .requiredOption('--line <name>')

@@ -72,6 +72,17 @@ export function unitRoutes(deps: OperatorDeps): Route[] {
         return { ...grant, unit: unit.serialNumber, line: line.name };
       },
     }),
+    route({
+      method: 'POST',
+      path: '/units/:serialNumber/grants/withdraw',
+      summary: 'Ends the unit’s grant, open or locked by wrong codes, so that another can be made',
+      roles: OPERATORS,
+      handler: async ({ params, actor }) => {
+        const unit = await unitOf(deps, db.read, params['serialNumber']);
+        const { grantId } = await enrolment.withdrawGrant({ unitId: unit.id, actor });
+        return { grantId, unit: unit.serialNumber, state: 'withdrawn' };
+      },
+    }),
     restriction(deps, {
       name: 'lost',
       summary: 'Reports a unit lost or stolen: denied at once, every certificate held',
