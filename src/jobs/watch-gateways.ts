@@ -21,7 +21,7 @@ export function makeGatewayWatch({ feed, alarm, onCaughtUp }: GatewayWatchDeps):
         onCaughtUp(facts.gateway);
       } else {
         said.set(facts.gateway, behind);
-        alarm('a gateway is behind with revocations', { behind, ...facts });
+        alarm('a gateway is behind with revocations; femtopki feed status says which', { behind, ...facts });
       }
     }
     // A gateway that was disabled owes nothing any more.
