@@ -67,7 +67,10 @@ function few<T>(members: readonly T[]): T[] {
 }
 
 function statusView({ status, statusString, failInfo }: PKIStatusInfo): StatusInfo {
-  const texts = [...(statusString ?? [])];
+  const texts: readonly unknown[] = [...(statusString ?? [])];
+  // The library gives back nothing at all for a member of another type.
+  if (!texts.every((text) => typeof text === 'string'))
+    throw badDer('statusString', 'has a member that is no UTF8String');
   if (texts.length > INFO_ITEMS_MAX || texts.some((text) => text.length > TEXT_CHARACTERS_MAX)) {
     throw badDer('statusString', 'is too long');
   }

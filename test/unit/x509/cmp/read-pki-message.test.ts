@@ -189,3 +189,13 @@ describe('reading a PKIMessage, RFC 9810 section 5.1', () => {
     expect(verifySignatureProtection(found, readSpki(spkiOf(key)))).toBe(false);
   });
 });
+
+test.each([
+  ['NULL', nullValue()],
+  ['INTEGER', integer(1)],
+  ['SEQUENCE', sequence()],
+])('a statusString with a member that is a %s is a fault of form, as any other', (_, member) => {
+  const statusInfo = sequence(integer(2), sequence(member));
+  const error = cmpRequest({ body: requestBody.other(23, sequence(statusInfo)), protect: { kind: 'none' } });
+  expect(() => readPkiMessage(error)).toThrow(expect.objectContaining({ failInfo: 'badDataFormat' }));
+});
