@@ -5,7 +5,7 @@ import { checkKeyPolicy } from '../../x509/key-policy.js';
 import { checkWishes, type KeyRequest, verifyPossession } from '../../x509/key-request.js';
 import type { Unit } from '../model/index.js';
 import { type ActivationDeps, type Claim, idempotencyConflict } from './claim.js';
-import { contestClaim } from './contest-claim.js';
+import { contestClaim, holdDisplaced } from './contest-claim.js';
 import type { IssuedAnswer, ProvedCredential } from './credential.js';
 import type { ActivationRequest } from './enrolment.js';
 import type { Grant } from './grant-store.js';
@@ -57,7 +57,7 @@ async function judgeAndAct(deps: ActivationDeps, claim: Claim): Promise<IssuedAn
       await checkLine(deps, claim, requireGrant(grant));
       throw await contestClaim(deps, claim, verdict.view);
     case 'hard':
-      throw await contestClaim(deps, claim, verdict.view, verdict.presentedSlotId);
+      throw await holdDisplaced(deps, claim, verdict.view, verdict.presentedSlotId);
     case 'issue':
       // 7. Line, 8. issuance: the grant is spent and the unit becomes ACTIVE in issuance's own transactions.
       return issueFirst(deps, claim, verdict, requireGrant(grant));

@@ -1,6 +1,6 @@
 import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
-import { headOf, type LineageView } from '../lineage/index.js';
+import { headOf, holdBoth, type LineageView, type TwoHolders } from '../lineage/index.js';
 import type { LineageSlot } from '../model/index.js';
 import type { Judged, Presented } from './presented.js';
 import type { RenewalDeps } from './renewal-deps.js';
@@ -79,28 +79,10 @@ export async function recordEvidence(
   await (tx === undefined ? deps.transactor.run(record) : record(tx));
 }
 
-export interface Containment {
-  readonly lineageId: number;
-  readonly row: string;
-  readonly presentedSlotId: number;
-  readonly successorSlotId: number | null;
-  readonly code: 'FORK_HARD' | 'CLAIM_CONTESTED';
-}
+export type Containment = Omit<TwoHolders, 'unit' | 'facts'>;
 
-export async function quarantine(deps: RenewalDeps, presented: Presented, fork: Containment): Promise<void> {
-  const { unit } = presented;
-  const at = deps.clock.now();
-  const actor = `unit:${unit.serialNumber}`;
-  const facts = { code: fork.code, ...factsOf(presented) };
-  await deps.transactor.run(async (tx) => {
-    await deps.registry.unitById(tx, unit.id, { lock: 'update' });
-    const { code, ...report } = fork;
-    await deps.lineages.quarantineLineage(tx, { ...report, at, actor, facts });
-    await deps.revocation.quarantine(tx, { unitId: unit.id, actor, note: `${code}: ${fork.row}`, at });
-    if (code !== 'CLAIM_CONTESTED') return;
-    const body = { lineageId: fork.lineageId, row: fork.row, ...facts };
-    await deps.ledger.append(tx, [{ kind: 'claim.contested', subject: actor, at, body }]);
-  });
+export function quarantine(deps: RenewalDeps, presented: Presented, fork: Containment): Promise<void> {
+  return holdBoth(deps, { ...fork, unit: presented.unit, facts: factsOf(presented) });
 }
 
 function factsOf({ credential, newSpkiHash, provedAt }: Presented): Record<string, string | null> {
