@@ -78,16 +78,26 @@ export async function blockKey(
     if (await deps.store.isOwnCaKey(tx, spkiHash)) {
       throw new FemtoError('DENIED', 'This is the key of one of our own CAs: only a ceremony can take it out of use.');
     }
-    const blockedKeys = await deps.store.blockKeys(tx, [spkiHash], { reason: note, source, at });
-    if (blockedKeys > 0) {
-      const body = { spkiSha256: spkiHash, source, actor, note };
-      await deps.ledger.append(tx, [{ kind: 'key.blocked', subject: `key:${spkiHash.toString('hex')}`, at, body }]);
-    }
+    const blockedKeys = await enterBlockedKey(deps, tx, { spkiHash, source, actor, note, at });
     const change: StatusChange = { state: 'revoked', reason: request.reason ?? 'keyCompromise', actor, at, note };
     const outcome = await restrictCertificates(deps, tx, { by: 'key', spkiHash }, change, { mayFindNothing: true });
     await spendBudget(deps, tx, request, outcome, 'key', at);
     return { ...outcome, blockedKeys };
   });
+}
+
+/** @returns 1, or 0 where the key was blocked before, and then nothing is written */
+export async function enterBlockedKey(
+  deps: RevocationDeps,
+  tx: Transaction,
+  { spkiHash, source, actor, note, at }: { spkiHash: Buffer; source: string; actor: Actor; note: string; at: Date },
+): Promise<number> {
+  const blocked = await deps.store.blockKeys(tx, [spkiHash], { reason: note, source, at });
+  if (blocked > 0) {
+    const body = { spkiSha256: spkiHash, source, actor, note };
+    await deps.ledger.append(tx, [{ kind: 'key.blocked', subject: `key:${spkiHash.toString('hex')}`, at, body }]);
+  }
+  return blocked;
 }
 
 interface UnitRestriction {

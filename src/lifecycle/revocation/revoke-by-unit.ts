@@ -1,6 +1,6 @@
 import { FemtoError } from '../../platform/errors.js';
-import { restrictUnits } from './restrict.js';
-import type { RestrictOutcome, StatusChange, UnitRevocation } from './revocation.js';
+import { enterBlockedKey, restrictUnits } from './restrict.js';
+import type { RestrictOutcome, UnitRevocation } from './revocation.js';
 import type { RevocationDeps } from './revocation-deps.js';
 import { writeStatus } from './write-status.js';
 
@@ -12,28 +12,19 @@ export async function revokeByUnit(
   deps: RevocationDeps,
   { unit, certificate, reason, actor, note }: UnitRevocation,
 ): Promise<RestrictOutcome> {
-  const at = deps.clock.now();
-  const by = { actor, at, note };
+  const by = { actor, at: deps.clock.now(), note };
   return deps.transactor.run(async (tx) => {
-    const held: StatusChange = { ...by, state: 'held', reason: 'certificateHold' };
-    const outcome = await restrictUnits(deps, tx, {
-      unitIds: [unit.id],
-      to: 'SUSPENDED',
-      change: held,
-      evidence: undefined,
-    });
-    const revoked: StatusChange = { ...by, state: 'revoked', reason, voidsInFlight: false };
+    await deps.store.lockUnits(tx, [unit.id]);
+    // First, because what is revoked is not held any more: one change of status, one entry.
+    const revoked = { ...by, state: 'revoked', reason, voidsInFlight: false } as const;
     const changed = await writeStatus(deps, tx, [{ ...certificate, unitId: unit.id }], revoked);
     if (changed.length === 0) {
       throw new FemtoError('CERT_REVOKED', 'The certificate is revoked already; there is nothing left to revoke.');
     }
-    const spkiHash = reason === 'keyCompromise' ? certificate.spkiHash : null;
-    if (spkiHash === null) return outcome;
-    const blockedKeys = await deps.store.blockKeys(tx, [spkiHash], { reason: note, source: actor, at });
-    if (blockedKeys > 0) {
-      const body = { spkiSha256: spkiHash.toString('hex'), source: actor, actor, note };
-      await deps.ledger.append(tx, [{ kind: 'key.blocked', subject: `key:${spkiHash.toString('hex')}`, at, body }]);
-    }
-    return { ...outcome, blockedKeys };
+    const change = { ...by, state: 'held', reason: 'certificateHold' } as const;
+    const held = await restrictUnits(deps, tx, { unitIds: [unit.id], to: 'SUSPENDED', change, evidence: undefined });
+    const blocked = { ...by, spkiHash: certificate.spkiHash, source: actor };
+    const blockedKeys = reason === 'keyCompromise' ? await enterBlockedKey(deps, tx, blocked) : 0;
+    return { ...held, certificates: held.certificates + changed.length, blockedKeys };
   });
 }

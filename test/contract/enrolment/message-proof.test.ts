@@ -130,6 +130,17 @@ describe('the unit’s word on what it was given (CMP certConf)', () => {
     expect(await codeOf(settle(unit, certificate, false))).toMatchObject({ code: 'STATE_CONFLICT' });
   });
 
+  test('says nothing of a line: whoever carries a message may carry it from anywhere', async () => {
+    await world.addLine('L-carrier', '127.0.0.77/32');
+    const unit = await world.addUnit();
+    const { certificate } = await activate(unit, { code: await world.grant(unit) });
+    const credential = { ...(await credentialOf(unit.bootstrap.der, new Date())), address: '127.0.0.77' };
+    await world.rooms.renewal.settleIssued({ credential, certificate, accepted: true });
+    const { transactor, lineages } = world.core;
+    const slot = await lineages.slotBySerial(transactor.read, certificate.issuerId, certificate.serial);
+    expect(await lineages.lineOfSlot(transactor.read, slot?.id ?? 0)).toBeNull();
+  });
+
   test('refused: nothing stands in its place, and the same key may be brought again', async () => {
     const unit = await world.addUnit();
     const key = freshKey();
@@ -206,6 +217,12 @@ describe('a unit that gives up its certificate (CMP rr)', () => {
     expect(await stateOf(unit)).toBe('SUSPENDED');
     expect((await credentialOf(certificate.der, new Date())).status).toBe('revoked');
     expect((await credentialOf(unit.bootstrap.der, new Date())).status).toBe('held');
+    const serial = certificate.serial.toString('hex');
+    const told = async (kind: string) => (await world.ledger(unit, kind)).map((body) => body['serial']);
+    expect([await told('certificate.revoked'), await told('certificate.held')]).toEqual([
+      [serial],
+      [unit.bootstrap.serial.toString('hex')],
+    ]);
     expect(await codeOf(world.core.revocation.revokeByUnit(given))).toMatchObject({ code: 'CERT_REVOKED' });
   });
 });
