@@ -58,10 +58,11 @@ describe('S2: publishers that race', () => {
     };
     const leases = { ...lease, release: async () => undefined, check: async () => undefined };
     const publishers = Array.from({ length: 8 }, () => rooms.publisher({ leases }));
-    const outcomes = await Promise.all(publishers.map((publisher) => publisher.publishDue()));
-    const published = outcomes.map(device).filter((outcome) => outcome?.outcome === 'published');
-    expect(published.length).toBeGreaterThanOrEqual(1);
+    await Promise.all(publishers.map((publisher) => publisher.publishDue()));
+    // Who brings the file of the last one is chance: whoever recorded it, or a neighbour that finds it missing.
     const seen = await numbers();
+    expect(seen.length).toBeGreaterThanOrEqual(1);
+    expect(onDisk().number).toBe(BigInt(Math.max(...seen)));
     expect(new Set(seen).size).toBe(seen.length);
     expect(seen).toEqual([...seen].sort((a, b) => a - b));
   });

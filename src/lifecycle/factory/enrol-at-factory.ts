@@ -1,5 +1,5 @@
 import { FemtoError } from '../../platform/errors.js';
-import { keyRequestOf } from '../../x509/csr.js';
+import { csrBytesFromText, readCsr } from '../../x509/csr.js';
 import { exposedKeys } from '../../x509/exposed-key.js';
 import type { KeyRequest } from '../../x509/key-request.js';
 import { checkFactoryCredential } from './check-credential.js';
@@ -41,9 +41,9 @@ export async function enrolAtFactory(deps: FactoryDeps, request: FactoryEnrolReq
 /** Reads the request; a private key inside is blocked for ever before the refusal goes out (KEY-6). */
 async function readRequest(deps: FactoryDeps, { csr, caller }: FactoryEnrolRequest): Promise<KeyRequest> {
   try {
-    return keyRequestOf(csr);
+    return readCsr(csrBytesFromText(csr));
   } catch (thrown) {
-    if (thrown instanceof FemtoError && thrown.code === 'KEY_BLOCKED' && typeof csr === 'string') {
+    if (thrown instanceof FemtoError && thrown.code === 'KEY_BLOCKED') {
       for (const spkiHash of exposedKeys(Buffer.from(csr, 'utf8'))) {
         await deps.revocation.blockKey({
           spkiHash,

@@ -48,7 +48,7 @@ export interface FactoryOffice {
    * A unit's first identity (FAC-3). Repeating with the same key gives the identical certificate.
    *
    * @param request.address  canonical peer address
-   * @param request.csr      base64 DER or PEM, not read before the credential has been checked; or read by another rim
+   * @param request.csr      base64 DER or PEM; not read before the credential has been checked
    * @throws FemtoError CREDENTIAL_EXPIRED, CREDENTIAL_SCOPE, CREDENTIAL_FROZEN, QUOTA_EXCEEDED, NOT_ON_MANIFEST,
    *   STATE_CONFLICT, ID_MISMATCH, POP_FAIL, KEY_WEAK, KEY_BLOCKED, KEY_IN_USE, DEVICE_*, and those of issuance
    */
@@ -93,7 +93,7 @@ export interface FactoryEnrolRequest {
   readonly caller: FactoryCaller;
   readonly address: string;
   readonly serialNumber: string;
-  readonly csr: string | KeyRequest;
+  readonly csr: string;
 }
 
 export interface FactoryEnrolment {

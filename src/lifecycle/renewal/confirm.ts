@@ -1,4 +1,5 @@
 import { createHash } from 'node:crypto';
+import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
 import { headOf, type LineageView } from '../lineage/index.js';
 import type { LineageSlot } from '../model/index.js';
@@ -36,12 +37,23 @@ export async function confirm(
     if (token !== null) {
       await deps.lineages.setToken(tx, { lineageId: view.lineage.id, tokenHash: lineageTokenHash(token) });
     }
-    for (const older of view.slots) {
-      if (older.generation === slot.generation - 1) await deps.tasks.closeTask(tx, older.id, at);
-    }
-    await deps.registry.touchContact(tx, credential.unit.id, at);
+    await closeRenewal(deps, tx, view, slot, at);
   });
   return { generation: slot.generation, state: 'confirmed', lineageToken: token?.toString('hex') ?? null };
+}
+
+/** The generation before has been followed: its task is done, and its unit was heard. */
+export async function closeRenewal(
+  deps: Pick<RenewalDeps, 'tasks' | 'registry'>,
+  tx: Transaction,
+  { slots }: LineageView,
+  { generation, unitId }: LineageSlot,
+  at: Date,
+): Promise<void> {
+  for (const older of slots) {
+    if (older.generation === generation - 1) await deps.tasks.closeTask(tx, older.id, at);
+  }
+  await deps.registry.touchContact(tx, unitId, at);
 }
 
 export function lineageTokenHash(token: Buffer): Buffer {

@@ -1,5 +1,5 @@
 import { FemtoError } from '../../platform/errors.js';
-import { checkGood } from './confirm.js';
+import { checkGood, closeRenewal } from './confirm.js';
 import type { SettleRequest } from './renewal.js';
 import { checkMayServe } from './renewal-conditions.js';
 import type { RenewalDeps } from './renewal-deps.js';
@@ -34,12 +34,10 @@ export async function settleIssued(
     if (accepted) {
       // No line: whoever carries a message may carry it from anywhere, and its address proves nothing about the key.
       await deps.lineages.confirmSlot(tx, { slotId: slot.id, by: 'certConf', at, actor });
-      for (const older of view.slots) {
-        if (older.generation === slot.generation - 1) await deps.tasks.closeTask(tx, older.id, at);
-      }
+      await closeRenewal(deps, tx, view, slot, at);
     } else {
       await deps.lineages.refuseSlot(tx, { slotId: slot.id, at, actor });
+      await deps.registry.touchContact(tx, unit.id, at);
     }
-    await deps.registry.touchContact(tx, unit.id, at);
   });
 }
