@@ -1,8 +1,8 @@
 /**
- * Binds the key ceremony to real tokens. Reachable by: the person at the keyboard, through `femtopki ca init`. Signs
- * with: the roots, once. Writes: ca/, signer/ and secrets/ of the data directory; no database.
+ * Binds the key ceremonies to real tokens. Reachable by: the person at the keyboard, through `femtopki ca init` and
+ * `femtopki ca sign-crls`. Signs with: the roots. Writes: ca/, signer/ and secrets/ of the data directory; no database.
  */
-
+import { type RootCrlOptions, type RootCrlOutcome, signRootCrls } from '../operator/ceremony/root-crls.js';
 import {
   type CeremonyDeps,
   type CeremonyOptions,
@@ -14,5 +14,11 @@ import { systemClock, systemRandom } from '../platform/system-clock.js';
 
 /** Blocks while tokens work: a few hundred milliseconds with SoftHSM. */
 export function ceremonyWithTokens(options: CeremonyOptions, onStep: CeremonyDeps['onStep']): CeremonyOutcome {
-  return runCeremony({ openStore: openPkcs11Store, clock: systemClock, random: systemRandom, onStep }, options);
+  return runCeremony({ ...TOKENS, onStep }, options);
 }
+
+export function rootCrlsWithTokens(options: RootCrlOptions, onStep: CeremonyDeps['onStep']): RootCrlOutcome {
+  return signRootCrls({ ...TOKENS, onStep }, options);
+}
+
+const TOKENS = { openStore: openPkcs11Store, clock: systemClock, random: systemRandom };

@@ -1,6 +1,7 @@
 import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
+import { crlHealth } from '../lifecycle/status/index.js';
 import { critical, type DoctorCheck, fine, warning } from '../operator/cli/finding.js';
 import { type Config, loadConfig } from '../platform/config/config.js';
 import { dataPaths, holderOf } from '../platform/data-directory.js';
@@ -48,6 +49,7 @@ export function doctorChecks(data: string): DoctorCheck[] {
       run: () => listens('operator-server', config().listen.operator.host, config().listen.operator.port),
     },
     { name: 'crl', run: async () => crlLife(data) },
+    { name: 'root-crl', run: async () => rootCrlLife(data) },
     { name: 'database', run: () => database(data, config()) },
     { name: 'vendor-anchors', run: () => vendorAnchors(data, config()) },
   ];
@@ -225,4 +227,17 @@ async function database(data: string, config: Config) {
   } finally {
     await pool.end();
   }
+}
+
+function rootCrlLife(data: string) {
+  const roots = readHierarchy(hierarchyPath(data)).entries.filter(({ kind }) => kind.startsWith('root-'));
+  const lives = roots.map(({ label }) => {
+    const { thisUpdate, nextUpdate } = readCrl(readFileSync(join(dataPaths(data).ca, `${label}.crl`)));
+    return crlHealth({ label, thisUpdate, nextUpdate: nextUpdate ?? thisUpdate }, new Date());
+  });
+  const soonest = lives.reduce((a, b) => (a.nextUpdate < b.nextUpdate ? a : b));
+  const text = `the CRL of ${soonest.label} ends first, ${soonest.nextUpdate.toISOString()}`;
+  if (soonest.alarm === 'none') return fine(text);
+  const nextStep = 'Hold a ceremony: femtopki ca sign-crls. Strict gateways refuse every unit when a root CRL ends.';
+  return soonest.alarm === 'half-life' ? warning(text, nextStep) : critical(text, nextStep);
 }

@@ -28,7 +28,7 @@ import { openPool, type Pool } from '../platform/db/pool.pg.js';
 import { FemtoError } from '../platform/errors.js';
 import { hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
 import { ocspAskerIfServed } from './ask-ocsp.js';
-import { ceremonyWithTokens } from './ceremony.js';
+import { ceremonyWithTokens, rootCrlsWithTokens } from './ceremony.js';
 import { doctorChecks, effectiveConfig } from './doctor-checks.js';
 
 /** The commands that need no server, bound to files, tokens and the database. */
@@ -48,6 +48,26 @@ export const offlineTools: OfflineTools = {
       ({ number, of, text }) => onStep(`${number}/${of} ${text}`),
     );
     return { transcriptPath: outcome.transcriptPath, hierarchyPath: outcome.hierarchyPath };
+  },
+  caSignCrls: ({ data, config: configFile, ceremony, revoke }, onStep) => {
+    const config = loadConfig({ dataDir: data, configFile });
+    const outcome = rootCrlsWithTokens(
+      {
+        file: resolve(ceremony),
+        dataDir: config.dataDir,
+        module: { path: config.pkcs11.module, environment: {} },
+        mode: config.mode,
+        ...(revoke && { revoke }),
+      },
+      ({ number, of, text }) => onStep(`${number}/${of} ${text}`),
+    );
+    return outcome.crls.map(({ label, number, nextUpdate, entries, path }) => ({
+      label,
+      number,
+      nextUpdate,
+      entries,
+      path,
+    }));
   },
   caShow: (data) =>
     readHierarchy(hierarchyPath(data)).entries.map(

@@ -156,6 +156,7 @@ function endingSoon(endsAt: Date | undefined, now: Date): string[] {
   return [`An OCSP signer ends ${endsAt.toISOString()} and has no successor; look at the rotation worker.`];
 }
 
-function crlSentence({ label, alarm, nextUpdate }: CrlHealth): string {
-  return `the CRL of ${label} is ${alarm}: it ends ${nextUpdate.toISOString()}; look at the rotation worker`;
+function crlSentence({ label, alarm, nextUpdate, isCeremonial }: CrlHealth): string {
+  const next = isCeremonial ? 'hold a ceremony: femtopki ca sign-crls' : 'look at the rotation worker';
+  return `the CRL of ${label} is ${alarm}: it ends ${nextUpdate.toISOString()}; ${next}`;
 }

@@ -5,6 +5,8 @@ export interface CrlHealth {
   readonly nextUpdate: Date;
   /** 1 = just published, 0 = at nextUpdate, negative after it. */
   readonly lifeLeft: number;
+  /** Signed by hand at a ceremony, not by the rotation worker. */
+  readonly isCeremonial: boolean;
   readonly alarm: 'none' | 'half-life' | 'expiring' | 'expired';
 }
 
@@ -20,7 +22,7 @@ export function crlHealth(
   const isDueForAlarm = isCeremonial ? leftMs < 30 * DAY_MS : lifeLeft < 0.5;
   const isExpiring = isCeremonial ? leftMs < 7 * DAY_MS : lifeLeft < 0.1;
   const alarm = leftMs <= 0 ? 'expired' : isExpiring ? 'expiring' : isDueForAlarm ? 'half-life' : 'none';
-  return { label: crl.label, thisUpdate: crl.thisUpdate, nextUpdate: crl.nextUpdate, lifeLeft, alarm };
+  return { label: crl.label, thisUpdate: crl.thisUpdate, nextUpdate: crl.nextUpdate, lifeLeft, isCeremonial, alarm };
 }
 
 const DAY_MS = 86_400_000;

@@ -115,7 +115,8 @@ export class Ceremony {
           { label: root.label, kind: root.kind, state: 'offline', issuerLabel: root.label, tokenLabel: root.token },
           issuer,
         );
-        this.crls.push({ label: root.label, der: signRootCrl(session, issuer, this.now, this.file.rootCrlDays) });
+        const first = { number: 1n, thisUpdate: this.now, days: this.file.rootCrlDays, entries: [] };
+        this.crls.push({ label: root.label, der: signRootCrl(session, issuer, first) });
         for (const ca of this.file.cas.filter((candidate) => candidate.root === root.label)) {
           const caKey = this.onlineKey(ca.label);
           const signed = this.certify(session, ca.commonName, ca.kind, caKey, issuer, {

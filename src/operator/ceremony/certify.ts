@@ -86,27 +86,26 @@ export function certify(session: CeremonySession, random: RandomBytes, request: 
   return certificate;
 }
 
-/** The first CRL of a root: empty, number 1. */
+/** @param terms  `entries`: CA certificates that the root takes back, ready-made; `days`: nextUpdate − thisUpdate */
 export function signRootCrl(
   session: CeremonySession,
-  root: { certificate: Certificate; key: TokenKey },
-  now: Date,
-  days: number,
+  { certificate, key }: { certificate: Certificate; key: TokenKey },
+  terms: { number: bigint; thisUpdate: Date; days: number; entries: readonly Buffer[] },
 ): Buffer {
-  const { certificate, key } = root;
   const algorithm = signatureOf(key);
-  const lifeMaxSeconds = days * 86_400;
+  const lifeMaxSeconds = terms.days * 86_400;
+  const thisUpdate = new Date(Math.floor(terms.thisUpdate.getTime() / 1_000) * 1_000);
   const tbs = buildCrlTbs({
     issuerSubjectDer: certificate.subjectDer,
     issuerKeyIdentifier: certificate.ski ?? Buffer.alloc(0),
     alg: algorithm,
-    number: 1n,
-    thisUpdate: now,
-    nextUpdate: new Date(now.getTime() + lifeMaxSeconds * 1_000),
-    entries: [],
+    number: terms.number,
+    thisUpdate,
+    nextUpdate: new Date(thisUpdate.getTime() + lifeMaxSeconds * 1_000),
+    entries: terms.entries,
   });
   const crl = readCrl(assembleCrl(tbs, algorithm, signTbs(session, key, tbs)));
-  lintCrl(crl, { issuerSubjectDer: certificate.subjectDer, lifeMaxSeconds, entryCount: 0 });
+  lintCrl(crl, { issuerSubjectDer: certificate.subjectDer, lifeMaxSeconds, entryCount: terms.entries.length });
   if (!verifyCrlSignature(crl, readSpki(key.spki))) {
     throw new FemtoError(
       'INTERNAL',

@@ -1,4 +1,4 @@
-import { readFileSync, statSync } from 'node:fs';
+import { existsSync, readFileSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import type { RandomBytes } from '../../platform/clock.js';
 import { FemtoError } from '../../platform/errors.js';
@@ -34,12 +34,23 @@ export function tokenPins(options: {
   const soPin = shares?.soPin ?? randomPin(random);
   if (shares && !isOnline) return { userPin: shares.userPin, soPin };
   const userPin = randomPin(random);
-  writeSecretFile(
-    isOnline ? onlinePinFile(dataDir) : join(dataDir, 'secrets', 'ceremony', `${token}.pin`),
-    `${userPin}\n`,
-    at,
-  );
+  writeSecretFile(isOnline ? onlinePinFile(dataDir) : demoPinFile(dataDir, token), `${userPin}\n`, at);
   return { userPin, soPin };
+}
+
+/**
+ * User PIN of a root's token at a later ceremony: the people's shares, or the demo's file.
+ * @throws FemtoError NOT_FOUND when the demo's file is gone
+ */
+export function offlinePin(file: CeremonyFile, token: string, dataDir: string): string {
+  if (file.mode === 'production') return pinShares(file).userPin;
+  const path = demoPinFile(dataDir, token);
+  if (existsSync(path)) return readFileSync(path, 'utf8').trim();
+  throw new FemtoError('NOT_FOUND', `${path} is gone, and with it the way into ${token}; put the file back.`);
+}
+
+function demoPinFile(dataDir: string, token: string): string {
+  return join(dataDir, 'secrets', 'ceremony', `${token}.pin`);
 }
 
 export function onlinePinFile(dataDir: string): string {

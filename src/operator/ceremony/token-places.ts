@@ -13,11 +13,22 @@ export interface TokenPlaces {
  * so that no process of the running installation can even see them. Any other module is used as it is.
  */
 export function prepareTokenPlaces(dataDir: string, module: ModuleSettings, at: Date): TokenPlaces {
-  if (!/softhsm/i.test(module.path)) return { online: module, offline: module };
+  if (!isSoftHsm(module)) return { online: module, offline: module };
   return {
     online: softhsmStore(module, join(dataDir, 'signer'), at),
     offline: softhsmStore(module, join(dataDir, 'ca', 'offline'), at),
   };
+}
+
+/** Where the roots' tokens are since the ceremony. */
+export function offlineTokenPlace(dataDir: string, module: ModuleSettings): ModuleSettings {
+  if (!isSoftHsm(module)) return module;
+  const config = resolve(dataDir, 'ca', 'offline', 'softhsm2.conf');
+  return { path: module.path, environment: { ...module.environment, SOFTHSM2_CONF: config } };
+}
+
+function isSoftHsm({ path }: ModuleSettings): boolean {
+  return /softhsm/i.test(path);
 }
 
 function softhsmStore(module: ModuleSettings, folder: string, at: Date): ModuleSettings {

@@ -1,6 +1,6 @@
 import { createInterface } from 'node:readline/promises';
 import { Presets, SingleBar } from 'cli-progress';
-import type { Command } from 'commander';
+import { type Command, Option } from 'commander';
 import { FemtoError } from '../../platform/errors.js';
 import { globalsOf, withExamples } from './command-context.js';
 import { EXIT } from './exit-codes.js';
@@ -13,6 +13,16 @@ export interface OfflineTools {
     options: { data: string; config: string | undefined; ceremony: string },
     onStep: (line: string) => void,
   ): { transcriptPath: string; hierarchyPath: string };
+  /** One row a root. */
+  caSignCrls(
+    options: {
+      data: string;
+      config: string | undefined;
+      ceremony: string;
+      revoke: { label: string; reason: 'cACompromise' | 'superseded' | 'cessationOfOperation' } | undefined;
+    },
+    onStep: (line: string) => void,
+  ): Record<string, unknown>[];
   caShow(data: string): Record<string, unknown>[];
   configPrint(options: { data: string; config: string | undefined }): string;
   doctorChecks(data: string): DoctorCheck[];
@@ -56,6 +66,25 @@ function addCa(program: Command, tools: OfflineTools): void {
   );
   withExamples(
     ca
+      .command('sign-crls')
+      .description('a later ceremony: each root signs its next CRL, before the old one runs out')
+      .requiredOption('--ceremony <file>', 'the reviewed ceremony file, with the people who are there now')
+      .option('--config <file>', 'femtopki.yaml')
+      .option('--revoke <ca>', 'also take back this CA, for good: everything under it stops being trusted')
+      .addOption(new Option('--reason <reason>', 'why').choices(CA_REASONS).default('cACompromise'))
+      .option('--confirm <ca>', 'the label of that CA once more, for scripts')
+      .action(async (options: SignCrlsOptions, command: Command) => {
+        const { data, output } = globalsOf(command);
+        const revoke = options.revoke === undefined ? undefined : { label: options.revoke, reason: options.reason };
+        if (revoke) await confirmRevocation(revoke.label, options.confirm);
+        print(tools.caSignCrls({ data, config: options.config, ceremony: options.ceremony, revoke }, note), output);
+        note('Bring ca/*.crl to the ca/ directory of every status-server; it serves them within seconds.');
+      }),
+    'ca sign-crls --ceremony hsm-config/ceremony/demo.yaml',
+    'ca sign-crls --ceremony ceremony-2026.yaml --revoke device-ca-2 --reason cACompromise',
+  );
+  withExamples(
+    ca
       .command('show')
       .description('the hierarchy that the ceremony wrote')
       .action((_options, command: Command) => {
@@ -78,6 +107,23 @@ function addCa(program: Command, tools: OfflineTools): void {
     'config print',
     'config print --config /etc/femtopki/femtopki.yaml',
   );
+}
+
+const CA_REASONS = ['cACompromise', 'superseded', 'cessationOfOperation'] as const;
+
+interface SignCrlsOptions {
+  readonly ceremony: string;
+  readonly config?: string;
+  readonly revoke?: string;
+  readonly reason: (typeof CA_REASONS)[number];
+  readonly confirm?: string;
+}
+
+async function confirmRevocation(label: string, typed: string | undefined): Promise<void> {
+  const word =
+    typed ?? (await ask(`Every certificate under ${label} ends, and nothing brings it back. Type its label: `));
+  if (word !== label)
+    throw new FemtoError('APPROVAL_REQUIRED', 'Nothing was signed; type the label of the CA exactly.');
 }
 
 function addDoctor(program: Command, tools: OfflineTools): void {

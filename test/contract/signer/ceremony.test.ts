@@ -4,16 +4,15 @@ import { tmpdir } from 'node:os';
 import { join, resolve } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type Hierarchy, hierarchyPath, readHierarchy } from '../../../src/platform/hsm/hierarchy.js';
+import { DEMO_CEREMONY, productionFile } from '../../support/ceremony-file.js';
 import { softhsmModule } from '../../support/token.js';
-
-const DEMO = resolve('hsm-config', 'ceremony', 'demo.yaml');
 
 let dataDir: string;
 let hierarchy: Hierarchy;
 
 beforeAll(() => {
   dataDir = mkdtempSync(join(tmpdir(), 'fp-cer-'));
-  expect(ceremony(DEMO, dataDir)).toMatchObject({ status: 0 });
+  expect(ceremony(DEMO_CEREMONY, dataDir)).toMatchObject({ status: 0 });
   hierarchy = readHierarchy(hierarchyPath(dataDir));
 }, 60_000);
 afterAll(() => rmSync(dataDir, { recursive: true, force: true }));
@@ -165,7 +164,7 @@ describe('the demo ceremony, judged by OpenSSL', () => {
 describe('a ceremony happens once', () => {
   test('a second one is refused and changes nothing', () => {
     const before = readFileSync(hierarchyPath(dataDir));
-    const again = ceremony(DEMO, dataDir);
+    const again = ceremony(DEMO_CEREMONY, dataDir);
     expect(again.status).not.toBe(0);
     expect(again.stderr).toContain('has its CA hierarchy already');
     expect(readFileSync(hierarchyPath(dataDir))).toEqual(before);
@@ -175,7 +174,7 @@ describe('a ceremony happens once', () => {
     const copy = mkdtempSync(join(tmpdir(), 'fp-cer2-'));
     cpSync(dataDir, copy, { recursive: true });
     rmSync(hierarchyPath(copy));
-    expect(ceremony(DEMO, copy)).toMatchObject({ status: 0 });
+    expect(ceremony(DEMO_CEREMONY, copy)).toMatchObject({ status: 0 });
     expect(existsSync(hierarchyPath(copy))).toBe(true);
     expect(readdirSync(join(copy, 'signer')).filter((name) => name.startsWith('tokens-unfinished-'))).toHaveLength(1);
     expect(readdirSync(join(copy, 'secrets')).filter((name) => name.includes('.unfinished-'))).toHaveLength(1);
@@ -184,7 +183,7 @@ describe('a ceremony happens once', () => {
 
   test('a production file is refused in demo mode', () => {
     const path = join(dataDir, 'production.yaml');
-    writeFileSync(path, readFileSync(DEMO, 'utf8').replace('mode: demo', 'mode: production'));
+    writeFileSync(path, readFileSync(DEMO_CEREMONY, 'utf8').replace('mode: demo', 'mode: production'));
     const into = mkdtempSync(join(tmpdir(), 'fp-cer3-'));
     const refused = ceremony(path, into);
     expect(refused.stderr).toContain('this installation runs as demo');
@@ -200,30 +199,17 @@ describe('a production ceremony', () => {
   });
   afterAll(() => rmSync(into, { recursive: true, force: true }));
 
-  function productionFile(isWitnessPresent: boolean): string {
-    const shares = ['kim', 'lee'].map((name) => {
-      const path = join(into, `${name}.share`);
-      writeFileSync(path, `${name}-user-share\n${name}-so-share-0\n`, { mode: 0o600 });
-      return path;
-    });
-    const text = readFileSync(DEMO, 'utf8')
-      .replace('mode: demo', 'mode: production')
-      .replace('present: true }', `present: true, pinShareFile: ${shares[0]} }`)
-      .replace('present: false }', `present: ${isWitnessPresent}, pinShareFile: ${shares[1]} }`);
-    const path = join(into, 'production.yaml');
-    writeFileSync(path, text);
-    return path;
-  }
-
   test('refuses one person, and makes nothing', () => {
     const data = join(into, 'one');
-    expect(ceremony(productionFile(false), data, 'production').stderr).toContain('needs two different people present');
+    expect(ceremony(productionFile(into, false), data, 'production').stderr).toContain(
+      'needs two different people present',
+    );
     expect(existsSync(data)).toBe(false);
   });
 
   test('two people together open a root token; the PIN of neither does, and no file holds it', () => {
     const data = join(into, 'two');
-    expect(ceremony(productionFile(true), data, 'production')).toMatchObject({ status: 0 });
+    expect(ceremony(productionFile(into, true), data, 'production')).toMatchObject({ status: 0 });
     const login = (pin: string) => {
       const args = [
         '--module',
