@@ -67,6 +67,8 @@ export interface StatusWorld {
     unitId?: number | null;
     ca?: WorldCa;
     purpose?: 'operational' | 'bootstrap' | 'services';
+    /** With `services`: a server's certificate for this name, in place of a station's. */
+    serverName?: string;
     state?: 'issued' | 'signing' | 'abandoned';
     notBefore?: Date;
     lifeSeconds?: number;
@@ -262,14 +264,16 @@ export async function startStatusWorld(options: { baseUrl?: string; clock?: Cloc
       const serial = newSerial(notBefore, systemRandom);
       const attempt = randomUUID();
       const fqdn = `${serial.toString('hex').slice(-12)}.${REALM}`;
-      const profile: ProfileName = purpose === 'services' ? 'services-station' : purpose;
+      const { serverName } = request;
+      const servicesProfile = serverName === undefined ? 'services-station' : 'services-server';
+      const profile: ProfileName = purpose === 'services' ? servicesProfile : purpose;
       const pointers = {
         crlUrl: `${baseUrl}/crl/${ca.label}.crl`,
         ocspUrl: `${baseUrl}/ocsp`,
         caUrl: `${baseUrl}/ca/${ca.label}.cer`,
       };
       const commonName = purpose === 'services' ? `station-${serial.toString('hex').slice(-6)}` : fqdn;
-      const sanDns = purpose === 'services' ? undefined : fqdn;
+      const sanDns = purpose === 'services' ? serverName : fqdn;
       const der = certify(ca, {
         profile,
         commonName,

@@ -31,6 +31,7 @@ export async function enrolAtFactory(deps: FactoryDeps, request: FactoryEnrolReq
       actor: caller.actor,
       facts: { credentialId: credential.id },
       coversRework: true,
+      spentWith: 'record',
       spend: async (tx) => {
         if (!(await deps.credentials.takeQuota(tx, credential.id, at))) throw quotaExceeded();
       },

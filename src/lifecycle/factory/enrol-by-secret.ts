@@ -31,6 +31,7 @@ export async function enrolBySecret(
       actor: `unit:${unit.serialNumber}`,
       facts: { macReference: reference, address },
       coversRework: false,
+      spentWith: 'intent',
       // The unit is MANIFESTED here, under its lock. Where the secret is spent all the same, an attempt is at the token or
       // broke off: that must not cost the unit its secret, so a minute or two later it may try again.
       spend: async (tx) => {

@@ -16,7 +16,12 @@ export interface BootstrapRight {
   readonly facts: LedgerEntry['body'];
   /** May it serve the second certificate of a unit whose rework is recorded? */
   readonly coversRework: boolean;
-  /** Takes the right inside the intent transaction. @throws FemtoError when nothing is left of it */
+  /**
+   * In which transaction it is spent. `intent`: before anything is signed, for what is good once. `record`: with the
+   * certificate, for what counts certificates, so that an attempt that breaks off at the token costs nothing.
+   */
+  readonly spentWith: 'intent' | 'record';
+  /** @throws FemtoError when nothing is left of it */
   spend(tx: Transaction): Promise<void>;
 }
 
@@ -95,7 +100,7 @@ async function issueBootstrap(
         if (!(await deps.units.reworkAllowed(tx, unit.id))) throw reworkNeeded();
         await deps.units.writeRework(tx, unit.id, false);
       }
-      await right.spend(tx);
+      if (right.spentWith === 'intent') await right.spend(tx);
     },
     withIssued: async (tx, certificate) => {
       if (rework) await revokeEarlier(deps, tx, unit, certificate, actor);
@@ -109,6 +114,7 @@ async function issueBootstrap(
           at: deps.clock.now(),
         });
       }
+      if (right.spentWith === 'record') await right.spend(tx);
     },
   });
 }

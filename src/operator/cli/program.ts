@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { asFemtoError, FemtoError } from '../../platform/errors.js';
 import { EXIT, EXIT_HELP, exitCodeOf } from './exit-codes.js';
+import { addFactoryCommands } from './factory-commands.js';
 import { addFeedCommands } from './feed-commands.js';
 import { addOfflineCommands, type OfflineTools } from './offline-commands.js';
 import { addRegistryCommands } from './registry-commands.js';
@@ -25,6 +26,7 @@ export function femtopkiProgram(tools: OfflineTools, version: string): Command {
     .addHelpText('afterAll', `\n${EXIT_HELP}`)
     .exitOverride();
   addServiceCommands(program);
+  addFactoryCommands(program);
   addFeedCommands(program);
   addRegistryCommands(program);
   addVendorCommands(program);

@@ -8,11 +8,13 @@ import {
   MANIFEST_BYTES_MAX,
 } from '../../lifecycle/factory/index.js';
 import { asFemtoError, FemtoError } from '../../platform/errors.js';
+import { parseStrictJson } from '../../platform/strict-json.js';
 import { certificatePem } from '../../x509/certificate.js';
-import { readBody, readJsonBody } from '../rest/body.js';
+import { checkShape, JSON_BODY_BYTES_MAX, readBody, readJsonBody } from '../rest/body.js';
 import { clientAddress } from '../rest/client-address.js';
-import { problemOf, sendProblem, traceIdOf } from '../rest/problem.js';
+import { type ProblemAnswer, problemOf, sendProblem, traceIdOf } from '../rest/problem.js';
 import { BodySlots } from './body-slots.js';
+import { answerRows, BULK_BYTES_MAX, type BulkRow, bulkLines } from './bulk-enrol.js';
 
 export interface FactoryRouterDeps {
   readonly factory: Pick<FactoryOffice, 'submitManifest' | 'enrol' | 'closeOwnBatch' | 'stationCaller' | 'tokenCaller'>;
@@ -52,6 +54,10 @@ export function makeFactoryRouter(deps: FactoryRouterDeps): Router {
     };
   router.post('/manifests', route('manifest', submitManifest));
   router.post('/enrol', route('enrol', enrol));
+  router.post('/enrol/bulk', async (request: Request, response: Response) => {
+    const call = callOf(request, 'enrol');
+    await enrolRows(deps, call, response).catch((thrown: unknown) => refuse(deps, call, response, thrown));
+  });
   router.post('/batches/:batchId/close', route('close-batch', closeBatch));
   router.use(route('unknown', noSuchPath));
   // What Express itself cannot read, e.g. a path with a broken %-escape; its own page would name our files.
@@ -134,6 +140,28 @@ async function enrol(deps: FactoryRouterDeps, call: Call): Promise<{ status: num
   };
 }
 
+/** Many rows of `/enrol` by one caller. Each stands alone: its limits, its refusal on record, its own line of the answer. */
+async function enrolRows(deps: FactoryRouterDeps, call: Call, response: ServerResponse): Promise<void> {
+  const caller = await provedCaller(deps, call);
+  await call.slots.hold('bulk', async () => {
+    const bytesMax = BULK_BYTES_MAX;
+    const lines = bulkLines(await readBody(call.request, { bytesMax, mediaType: 'application/x-ndjson' }));
+    await answerRows(response, lines, (line) => enrolRow(deps, { ...call }, caller, line));
+  });
+}
+
+async function enrolRow(deps: FactoryRouterDeps, call: Call, caller: FactoryCaller, line: Buffer): Promise<BulkRow> {
+  try {
+    const { serialNumber, csr } = checkShape(parseStrictJson(line, { bytesMax: JSON_BODY_BYTES_MAX }), enrolBody);
+    call.serialNumber = serialNumber;
+    const enrolment = await deps.factory.enrol({ caller, address: call.address, serialNumber, csr });
+    return { ok: true, serialNumber, enrolment };
+  } catch (thrown) {
+    const { body } = await noteRefusal(deps, call, thrown);
+    return { ok: false, serialNumber: call.serialNumber, problem: body };
+  }
+}
+
 async function closeBatch(deps: FactoryRouterDeps, call: Call): Promise<{ status: number; body: object }> {
   const caller = await provedCaller(deps, call);
   const { batchId } = call.request.params;
@@ -155,7 +183,7 @@ async function noSuchPath(_deps: FactoryRouterDeps, { request }: Call): Promise<
     : new FemtoError('BAD_REQUEST', 'There is no such path; see the factory API.', { facts: { status: 404 } });
 }
 
-const KNOWN_PATH = /^\/(?:manifests|enrol|batches\/[^/]+\/close)$/;
+const KNOWN_PATH = /^\/(?:manifests|enrol|enrol\/bulk|batches\/[^/]+\/close)$/;
 
 /** A token in the request speaks before the connection's certificate: it names the one credential it is for. */
 async function provedCaller({ factory, peerOf }: FactoryRouterDeps, call: Call): Promise<FactoryCaller> {
@@ -185,6 +213,11 @@ function dryRunOf({ query }: Request): boolean {
 }
 
 async function refuse(deps: FactoryRouterDeps, call: Call, response: ServerResponse, thrown: unknown): Promise<void> {
+  sendProblem(response, await noteRefusal(deps, call, thrown));
+}
+
+/** On record first; then the answer as its caller may see it. */
+async function noteRefusal(deps: FactoryRouterDeps, call: Call, thrown: unknown): Promise<ProblemAnswer> {
   const error = asFemtoError(thrown);
   const { operation, address, traceId, serialNumber } = call;
   if (error.code === 'INTERNAL') deps.onInternal(thrown, traceId);
@@ -195,7 +228,7 @@ async function refuse(deps: FactoryRouterDeps, call: Call, response: ServerRespo
     .recordRefusal({ actor, operation, error, address, traceId, ...named })
     .catch((failure: unknown) => deps.onInternal(failure, traceId));
   // Whoever has proved nothing learns nothing but one of four words.
-  sendProblem(response, problemOf(error, actor === null ? 'device' : 'factory', traceId));
+  return problemOf(error, actor === null ? 'device' : 'factory', traceId);
 }
 
 function sendJson(response: ServerResponse, status: number, body: object): void {

@@ -1,21 +1,10 @@
 import { execFile } from 'node:child_process';
-import { once } from 'node:events';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
-import type { Server } from 'node:https';
-import type { AddressInfo } from 'node:net';
-import { tmpdir } from 'node:os';
+import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { promisify } from 'node:util';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { makeFactoryRefusals } from '../../../src/lifecycle/factory/index.js';
-import { ledger } from '../../../src/platform/ledger/ledger.pg.js';
-import { makeRefusalCounter, type RefusalCounter } from '../../../src/platform/refusals.js';
-import { openRefusalStore } from '../../../src/platform/refusals.pg.js';
-import { systemClock } from '../../../src/platform/system-clock.js';
-import { createTlsListener } from '../../../src/protocol/device/tls-listener.js';
-import { watchHandshakes } from '../../../src/protocol/device/tls-peer.js';
-import { makeFactoryListener } from '../../../src/protocol/factory/factory-router.js';
-import { certificatePem } from '../../../src/x509/certificate.js';
+import type { RefusalCounter } from '../../../src/platform/refusals.js';
+import { type FactoryServer, startFactoryServer } from '../../support/factory-server.js';
 import {
   type FactoryWorld,
   factoryToken,
@@ -42,62 +31,33 @@ interface Answer {
 
 describe('factory API over TLS, driven by curl', () => {
   let world: FactoryWorld;
-  let server: Server;
+  let server: FactoryServer;
   let refusals: RefusalCounter;
   let dir: string;
   let url: string;
   let batchId = 0;
   const tokenKeyName = 'token-api';
   let tokenKey: Key;
-  const internal: unknown[] = [];
   /** Everything this API ever said in this file. */
   const said: string[] = [];
 
   beforeAll(async () => {
     world = await startFactoryWorld();
-    dir = mkdtempSync(join(tmpdir(), 'fp-factory-api-'));
-    refusals = makeRefusalCounter(openRefusalStore(world.transactor), (error) => internal.push(error));
-    const own = await world.issue({ purpose: 'services' });
-    const identity = {
-      cert: certificatePem(own.der),
-      key: own.key.privateKey.export({ type: 'pkcs8', format: 'pem' }).toString(),
-    };
-    server = createTlsListener({ identity }, (request, response) => listener(request, response));
-    const listener = makeFactoryListener({
-      factory: world.factory,
-      peerOf: watchHandshakes(server, () => new Date()),
-      recordRefusal: makeFactoryRefusals({
-        transactor: world.transactor,
-        ledger,
-        counter: refusals,
-        clock: systemClock,
-      }),
-      trustedProxies: [],
-      onInternal: (error) => internal.push(error),
-    });
-    server.listen(0, '127.0.0.1');
-    await once(server, 'listening');
-    url = `https://127.0.0.1:${(server.address() as AddressInfo).port}/v1/factory`;
-
-    await clientFiles('station', await world.addStation('station-api'));
-    await clientFiles('acme', await world.addStation('station-acme', 'acme'));
+    server = await startFactoryServer(world);
+    ({ dir, refusals } = server);
+    url = `${server.origin}/v1/factory`;
+    server.clientFiles('station', await world.addStation('station-api'));
+    server.clientFiles('acme', await world.addStation('station-acme', 'acme'));
     const unrecorded = world.newKey();
     const { der } = await world.issue({ purpose: 'services', key: unrecorded });
-    await clientFiles('stranger', { key: unrecorded, certificateDer: der });
+    server.clientFiles('stranger', { key: unrecorded, certificateDer: der });
   });
   afterAll(async () => {
-    expect(internal).toEqual([]);
-    await refusals.close();
-    server.close();
-    server.closeAllConnections();
+    expect(server.internal).toEqual([]);
+    await server.close();
     await world.close();
-    rmSync(dir, { recursive: true });
   });
 
-  const clientFiles = async (name: string, { key, certificateDer }: { key: Key; certificateDer: Buffer }) => {
-    writeFileSync(join(dir, `${name}.pem`), certificatePem(certificateDer));
-    writeFileSync(join(dir, `${name}.key`), key.privateKey.export({ type: 'pkcs8', format: 'pem' }), { mode: 0o600 });
-  };
   const curl = async (path: string, args: string[]): Promise<Answer> => {
     const { stdout } = await run('curl', ['-sgk', '--max-time', '30', '-i', ...args, `${url}${path}`], {
       maxBuffer: 64 * 1024 * 1024,
