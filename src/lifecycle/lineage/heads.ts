@@ -3,18 +3,21 @@ import type { LineageSlot } from '../model/index.js';
 /** At most one soft displacement an hour (rules 4). */
 export const SOFT_INTERVAL_MS = 3_600_000;
 
+/** What of a slot its place in the lineage depends on. */
+export type PlacedSlot = Pick<LineageSlot, 'id' | 'generation' | 'state' | 'spkiHash' | 'confirmedAt'>;
+
 /** Delivered and neither displaced nor abandoned; an expired pending slot is still there: only confirm or displacement ends it. */
-export function isStanding(slot: LineageSlot): boolean {
+export function isStanding(slot: PlacedSlot): boolean {
   return slot.state === 'pending' || slot.state === 'confirmed';
 }
 
 /** Newest generation neither abandoned nor displaced, pending included; `signing` is not delivered and never counts. */
-export function headOf(slots: readonly LineageSlot[]): LineageSlot | null {
+export function headOf<Slot extends PlacedSlot>(slots: readonly Slot[]): Slot | null {
   return newest(slots.filter(isStanding));
 }
 
 /** The standing slot one generation before the head; null when that is generation 0. */
-export function previousOf(slots: readonly LineageSlot[]): LineageSlot | null {
+export function previousOf<Slot extends PlacedSlot>(slots: readonly Slot[]): Slot | null {
   const head = headOf(slots);
   if (head === null) return null;
   return slots.find((slot) => isStanding(slot) && slot.generation === head.generation - 1) ?? null;
@@ -25,8 +28,8 @@ export function previousOf(slots: readonly LineageSlot[]): LineageSlot | null {
  * and older afterwards (rules 3.4).
  */
 export function standingOf(
-  slots: readonly LineageSlot[],
-  presented: LineageSlot | 'bootstrap' | null,
+  slots: readonly PlacedSlot[],
+  presented: PlacedSlot | 'bootstrap' | null,
 ): 'head' | 'head-1' | 'displaced' | 'older' | 'undelivered' {
   const head = headOf(slots);
   if (presented === 'bootstrap') {
@@ -43,13 +46,13 @@ export function standingOf(
  * The slot that speaks for a presented certificate. A key re-issued for itself sits twice in one generation: then the one
  * that stands counts, or fetching late would look like a displaced key proved again.
  */
-export function currentSlot(slots: readonly LineageSlot[], slotId: number): LineageSlot | null {
+export function currentSlot<Slot extends PlacedSlot>(slots: readonly Slot[], slotId: number): Slot | null {
   const named = slots.find((slot) => slot.id === slotId);
   if (named?.state !== 'displaced') return named ?? null;
   return slots.find((slot) => isStanding(slot) && isSameGenerationAndKey(slot, named)) ?? named;
 }
 
-function isSameGenerationAndKey(one: LineageSlot, other: LineageSlot): boolean {
+function isSameGenerationAndKey(one: PlacedSlot, other: PlacedSlot): boolean {
   return one.generation === other.generation && one.spkiHash.equals(other.spkiHash);
 }
 
@@ -76,8 +79,8 @@ export function mayComeAgain(slots: readonly LineageSlot[], spkiHash: Buffer): b
   );
 }
 
-function newest(slots: readonly LineageSlot[]): LineageSlot | null {
-  return slots.reduce<LineageSlot | null>(
+function newest<Slot extends PlacedSlot>(slots: readonly Slot[]): Slot | null {
+  return slots.reduce<Slot | null>(
     (best, slot) => (best === null || slot.generation > best.generation ? slot : best),
     null,
   );

@@ -1,13 +1,14 @@
 import type { ErrorCode } from '../../platform/errors.js';
-import type { EvidenceGrade, LineageSlot } from '../model/index.js';
-import { currentSlot, headOf, standingOf } from './heads.js';
+import type { EvidenceGrade } from '../model/index.js';
+import { currentSlot, headOf, type PlacedSlot, standingOf } from './heads.js';
 import type { LineageState } from './lineage.js';
 
 /** A certificate at a gateway. Expiry, revocation, registry state and line rules are admission's own checks. */
 export interface UseSituation {
   readonly now: Date;
   readonly lineageState: LineageState;
-  readonly slots: readonly LineageSlot[];
+  /** Those of the presented generation and newer; older ones change nothing. */
+  readonly slots: readonly PlacedSlot[];
   readonly presentedSlotId: number;
   /** The gateway verified IKE AUTH: only then may use confirm, or weigh more than soft (rules 5.1). */
   readonly keyProved: boolean;
@@ -46,7 +47,7 @@ export function judgeUse(situation: UseSituation): UseVerdict {
 }
 
 /** True when a later generation was confirmed more than an hour ago. */
-export function isSuperseded(slots: readonly LineageSlot[], presented: LineageSlot, now: Date): boolean {
+export function isSuperseded(slots: readonly PlacedSlot[], presented: PlacedSlot, now: Date): boolean {
   const head = headOf(slots);
   if (head === null || head.generation <= presented.generation) return false;
   return slots.some(

@@ -31,6 +31,7 @@ export function makeRegistry(deps: RegistryDeps): Registry {
     },
     lineByName: (tx, name) => places.line(tx, { name }),
     lineById: (tx, id) => places.line(tx, { id }),
+    unitOnLine: (tx, lineId) => units.find(tx, { lineId }),
     bindLine: (tx, binding) => bindLine(deps, tx, binding),
     releaseLine: (tx, release) => releaseLine(deps, tx, release),
     bindCell: (tx, binding) => bindCell(deps, tx, binding),

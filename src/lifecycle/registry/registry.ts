@@ -38,6 +38,7 @@ export interface Registry {
   lineAt(tx: Transaction, address: string, at: Date): Promise<ResolvedLine | null>;
   lineByName(tx: Transaction, name: string): Promise<Line | null>;
   lineById(tx: Transaction, lineId: number): Promise<Line | null>;
+  unitOnLine(tx: Transaction, lineId: number): Promise<Unit | null>;
 
   /**
    * One unit ↔ one line, unique both ways (REG-3). Binding what is bound already changes nothing.

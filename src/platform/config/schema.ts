@@ -134,6 +134,15 @@ export const configSchema = z.strictObject({
   }),
   /** Proxies whose X-Forwarded-For is believed: addresses or CIDRs. */
   trustedProxies: z.array(z.string().min(2).max(64)).max(64).default([]).meta({ example: '10.0.0.0/8' }),
+  /** What network policy knows of addresses, from files that the operator brings; nothing is downloaded. */
+  network: section({
+    /** MaxMind DB file with `autonomous_system_number` (e.g. GeoLite2-ASN). Read again when it is replaced. */
+    asnDatabaseFile: filePath('/var/lib/femtopki/asn.mmdb').optional(),
+    /** MaxMind DB file with `country.iso_code` (e.g. GeoLite2-Country). */
+    countryDatabaseFile: filePath('/var/lib/femtopki/country.mmdb').optional(),
+    /** Older ones, by the build time inside, are not believed: NET_UNKNOWN. */
+    databaseAgeMaxDays: z.int().min(1).max(366).default(45).meta({ example: 45 }),
+  }),
   /** Where a test may break a process: see platform/failpoint.ts. Refused in production. */
   failpoint: z.string().max(500).optional().meta({ example: 'after-sign:kill' }),
   log: section({
