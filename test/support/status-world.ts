@@ -8,6 +8,7 @@ import type { Issuer, IssuerKind } from '../../src/lifecycle/model/index.js';
 import type { Clock } from '../../src/platform/clock.js';
 import type { Transactor } from '../../src/platform/db/transaction.js';
 import { transactorOf } from '../../src/platform/db/transaction.pg.js';
+import { ledger } from '../../src/platform/ledger/ledger.pg.js';
 import type { Signer, SignRequest } from '../../src/platform/signer.js';
 import { systemClock, systemRandom } from '../../src/platform/system-clock.js';
 import { assembleCertificate, readCertificate } from '../../src/x509/certificate.js';
@@ -310,6 +311,15 @@ export async function startStatusWorld(options: { baseUrl?: string; clock?: Cloc
             der,
           ],
         );
+        // As T2 does: who follows the ledger hears of it.
+        await ledger.append(transactor.read, [
+          {
+            kind: 'certificate.issued',
+            subject: `certificate:${serial.toString('hex')}`,
+            at: clock.now(),
+            body: { issuerId: ca.id, serial: serial.toString('hex'), unitId, notAfter },
+          },
+        ]);
       }
       return { issuerId: ca.id, serial, notAfter, unitId, der, key };
     },

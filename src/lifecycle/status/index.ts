@@ -30,6 +30,7 @@ export {
 } from './publish-crls.js';
 export { type StatusDecision, setStatus, statusKey } from './set-status.js';
 export { unexplainedAbsences } from './shrink-guard.js';
+export type * from './status-changes.js';
 export {
   type CredentialStatusReader,
   STATUS_CHANNEL,
