@@ -1,11 +1,12 @@
 /**
  * Authorise, and the revocation feed. Reachable by security gateways over mTLS; signs decisions and pages of the feed
- * with a key of its own process, nothing else; writes decisions, confirmations, evidence, acknowledgements of the feed,
- * and serials that chain to us without being in the record.
+ * with a key of its own process, nothing else; writes decisions, confirmations, evidence, sessions, acknowledgements of the
+ * feed, and serials that chain to us without being in the record.
  */
 import { createServer } from 'node:https';
 import { decisionStore } from '../lifecycle/admission/decision-store.pg.js';
-import type { AdmissionReader } from '../lifecycle/admission/index.js';
+import { type AdmissionReader, makeSessionDesk } from '../lifecycle/admission/index.js';
+import { sessionStore } from '../lifecycle/admission/session-store.pg.js';
 import { listenOn } from '../platform/db/notifications.pg.js';
 import { cursors } from '../platform/ledger/cursors.pg.js';
 import { LEDGER_CHANNEL } from '../platform/ledger/sequencer.js';
@@ -62,6 +63,7 @@ await runApp('gateway-server', async (app) => {
         );
   const handler = makeGatewayHandler({
     admission: { ...core, db: transactor, reader, decisions: decisionStore },
+    sessions: makeSessionDesk({ ...core, db: transactor, sessions: sessionStore }),
     feed: core.feed,
     feedWatch,
     crlUrl: (label) => `${app.config.publicUrls.status}/crl/${label}.crl`,

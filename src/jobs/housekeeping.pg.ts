@@ -14,6 +14,9 @@ const OVER: readonly (readonly [table: string, condition: string])[] = [
   ['refusal_budget', `day < current_date - 90`],
   ['request_rate', `minute < now() - interval '1 hour'`],
   ['gateway_receipt', `at < now() - interval '90 days'`],
+  ['session_event', `received_at < now() - interval '90 days'`],
+  ['unit_session', `seen_at < now() - interval '90 days'`],
+  ['session_probe', `ends_at < now() - interval '90 days'`],
   ['access_token', `expires_at < now() - interval '1 day'`],
 ];
 

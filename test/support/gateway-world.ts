@@ -8,7 +8,8 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { decisionStore } from '../../src/lifecycle/admission/decision-store.pg.js';
-import type { AdmissionDeps } from '../../src/lifecycle/admission/index.js';
+import { type AdmissionDeps, makeSessionDesk } from '../../src/lifecycle/admission/index.js';
+import { sessionStore } from '../../src/lifecycle/admission/session-store.pg.js';
 import { makeLeases } from '../../src/platform/db/lease.pg.js';
 import { listenOn } from '../../src/platform/db/notifications.pg.js';
 import { cursors } from '../../src/platform/ledger/cursors.pg.js';
@@ -62,6 +63,7 @@ export async function startGatewayWorld(): Promise<GatewayWorld> {
       : async () => undefined;
     const handler = makeGatewayHandler({
       admission,
+      sessions: makeSessionDesk({ ...core, db: core.transactor, sessions: sessionStore }),
       feed: core.feed,
       feedWatch,
       crlUrl: (label) => `http://127.0.0.1:8080/crl/${label}.crl`,

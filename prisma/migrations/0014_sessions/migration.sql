@@ -52,3 +52,6 @@ CREATE TABLE session_probe_answer (
   PRIMARY KEY (probe_id, gateway_id, session)
 );
 CREATE INDEX session_probe_answer_gateway ON session_probe_answer (gateway_id) WHERE answered_at IS NULL;
+
+-- What gateways alone brought about, for the limit on it.
+CREATE INDEX evidence_on_their_word ON evidence (at) WHERE code = 'CONCURRENT_USE' AND grade = 'hard';

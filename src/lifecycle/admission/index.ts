@@ -6,3 +6,5 @@
  */
 export * from './authorise.js';
 export * from './decision.js';
+export * from './session.js';
+export { makeSessionDesk, type SessionDeskDeps } from './session-desk.js';

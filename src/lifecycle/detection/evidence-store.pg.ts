@@ -14,4 +14,24 @@ export const evidenceStore: EvidenceStore = {
     );
     return rows.map(({ code }) => code);
   },
+  quarantinesOnTheWordOf: async (tx, gateways, since) => {
+    const { rows } = await tx.query<{ units: number }>(
+      `SELECT coalesce(max(units), 0)::int AS units FROM (
+         SELECT count(DISTINCT e.unit_id) AS units FROM evidence e, jsonb_array_elements_text(e.facts::jsonb -> 'gateways') AS g(name)
+         WHERE ${ON_THEIR_WORD} AND e.at >= $1 AND g.name = ANY($2::text[]) GROUP BY g.name) AS counts`,
+      [since, gateways],
+    );
+    return rows[0]?.units ?? 0;
+  },
+  quarantinesOfModel: async (tx, model, since) => {
+    const { rows } = await tx.query<{ units: number }>(
+      `SELECT count(DISTINCT e.unit_id)::int AS units FROM evidence e JOIN unit u ON u.id = e.unit_id
+       WHERE ${ON_THEIR_WORD} AND e.at >= $1 AND u.model = $2`,
+      [since, model],
+    );
+    return rows[0]?.units ?? 0;
+  },
 };
+
+/** As the partial index evidence_on_their_word has it. */
+const ON_THEIR_WORD = `e.code = 'CONCURRENT_USE' AND e.grade = 'hard'`;

@@ -15,6 +15,8 @@ export interface GradedFact {
   /** Names the kind of evidence; two strong ones count together only when these differ. */
   readonly code: string;
   readonly caseKind: string;
+  /** Gateways whose word this is: what they may bring about by themselves is limited (rules 5.6). */
+  readonly onTheWordOf?: readonly string[];
 }
 
 /** What an entry says about its subject; null for everything that is no evidence. Pure. */
@@ -27,6 +29,8 @@ export function gradeFact(fact: Fact): GradedFact | null {
       return { grade: grade ?? 'hard', code: 'CLAIM_CONTESTED', caseKind: 'claim-contested' };
     case 'certificate.unrecorded':
       return { grade: 'strong', code: 'NOT_RECORDED', caseKind: 'unrecorded-certificate' };
+    case 'session.both-alive':
+      return { grade: 'hard', code: 'CONCURRENT_USE', caseKind: 'concurrent-use', onTheWordOf: gatewaysOf(fact) };
     case 'admission.denied':
       return gradeDenial(fact);
     default:
@@ -47,6 +51,11 @@ function gradeDenial({ body }: Fact): GradedFact | null {
     return { grade, code: 'NOT_RECORDED', caseKind: 'unrecorded-certificate' };
   }
   return null;
+}
+
+function gatewaysOf({ body }: Fact): string[] {
+  const { gateways } = body;
+  return Array.isArray(gateways) ? gateways.filter((name) => typeof name === 'string') : [];
 }
 
 function asGrade(value: unknown): EvidenceGrade | null {

@@ -1,6 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { TLSSocket } from 'node:tls';
-import type { AdmissionDeps, AskingGateway } from '../../lifecycle/admission/index.js';
+import type { AdmissionDeps, AskingGateway, SessionDesk } from '../../lifecycle/admission/index.js';
 import type { Feed } from '../../lifecycle/feed/index.js';
 import type { IssuerDirectory, MachineOffice } from '../../lifecycle/registry/index.js';
 import { asFemtoError, FemtoError } from '../../platform/errors.js';
@@ -10,10 +10,12 @@ import { answerAuthorise } from './authorise-handler.js';
 import type { DecisionSign } from './decision-sign.js';
 import { type FeedHandler, makeFeedHandler } from './feed-handler.js';
 import type { FeedWatch } from './feed-watch.js';
+import { makeSessionHandler, type SessionHandler } from './session-handler.js';
 
 /** What the gateway port needs. `sign` = the decision key of this process. */
 export interface GatewayRimDeps {
   readonly admission: AdmissionDeps;
+  readonly sessions: SessionDesk;
   readonly feed: Pick<Feed, 'read' | 'acknowledge'>;
   readonly feedWatch: FeedWatch;
   /** Where the CRL of a CA is fetched, by the CA's label. */
@@ -27,13 +29,16 @@ export interface GatewayRimDeps {
 /** The gateway port, over mTLS: who calls is proved here, before anything of the request but its line is read. */
 export function makeGatewayHandler(deps: GatewayRimDeps): (request: IncomingMessage, response: ServerResponse) => void {
   const { admission, feed, feedWatch: watch, crlUrl, sign } = deps;
-  const feedHandler = makeFeedHandler({ feed, watch, crlUrl, sign, clock: admission.clock });
+  const handlers = {
+    feed: makeFeedHandler({ feed, watch, crlUrl, sign, clock: admission.clock }),
+    sessions: makeSessionHandler(deps.sessions),
+  };
   return (request, response) => {
     const traceId = traceIdOf(request);
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     const call: Call = { request, signal: gone.signal, gateway: null };
-    answer(deps, feedHandler, call)
+    answer(deps, handlers, call)
       .then(({ mediaType, text }) => {
         response.writeHead(200, { 'content-type': mediaType, 'cache-control': 'no-store' });
         response.end(text);
@@ -60,7 +65,12 @@ interface Answer {
   readonly text: string;
 }
 
-async function answer(deps: GatewayRimDeps, feed: FeedHandler, call: Call): Promise<Answer> {
+interface Handlers {
+  readonly feed: FeedHandler;
+  readonly sessions: SessionHandler;
+}
+
+async function answer(deps: GatewayRimDeps, { feed, sessions }: Handlers, call: Call): Promise<Answer> {
   const { request, signal } = call;
   // Cut and not parsed as a URL: that throws for paths that anybody may send.
   const [pathname = '', ...rest] = (request.url ?? '').split('?');
@@ -75,6 +85,12 @@ async function answer(deps: GatewayRimDeps, feed: FeedHandler, call: Call): Prom
       return json(await answerAuthorise(deps, gateway, request));
     case FEED_ACKS:
       return json(await feed.acknowledge(gateway, request));
+    case SESSION_EVENTS:
+      return json(await sessions.report(gateway, request));
+    case PROBES:
+      return json(await sessions.questions(gateway));
+    case PROBE_ANSWER:
+      return json(await sessions.answer(gateway, request));
     default:
       return { mediaType: 'application/jose', text: await feed.page({ gateway, query, signal, stillAllowed: prove }) };
   }
@@ -83,7 +99,10 @@ async function answer(deps: GatewayRimDeps, feed: FeedHandler, call: Call): Prom
 const AUTHORISE = 'POST /v1/authorise';
 const FEED = 'GET /v1/feed';
 const FEED_ACKS = 'POST /v1/feed/acks';
-const PATHS: ReadonlySet<string> = new Set([AUTHORISE, FEED, FEED_ACKS]);
+const SESSION_EVENTS = 'POST /v1/session-events';
+const PROBES = 'GET /v1/probes';
+const PROBE_ANSWER = 'POST /v1/probes';
+const PATHS: ReadonlySet<string> = new Set([AUTHORISE, FEED, FEED_ACKS, SESSION_EVENTS, PROBES, PROBE_ANSWER]);
 
 function json(body: unknown): Answer {
   return { mediaType: 'application/json', text: JSON.stringify(body) };
