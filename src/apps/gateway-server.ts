@@ -4,11 +4,9 @@
  * feed, and serials that chain to us without being in the record.
  */
 import { createServer } from 'node:https';
-import { decisionStore } from '../lifecycle/admission/decision-store.pg.js';
-import { type AdmissionReader, makeSessionDesk } from '../lifecycle/admission/index.js';
+import { makeSessionDesk } from '../lifecycle/admission/index.js';
 import { sessionStore } from '../lifecycle/admission/session-store.pg.js';
 import { listenOn } from '../platform/db/notifications.pg.js';
-import { cursors } from '../platform/ledger/cursors.pg.js';
 import { LEDGER_CHANNEL } from '../platform/ledger/sequencer.js';
 import { listen } from '../platform/listen.js';
 import { startFeedWatch } from '../protocol/gateway/feed-watch.js';
@@ -17,6 +15,7 @@ import { runApp } from './app-main.js';
 import { openProcessKey } from './process-key.js';
 import { openServerIdentity } from './server-identity.js';
 import { dnsNameOf, processKeyName } from './server-names.js';
+import { openConfiguredGeo, wireAdmission } from './wire-admission.js';
 import { certificateDer, wireCore } from './wire-core.js';
 
 const IDENTITY_WAIT_MS = 60_000;
@@ -45,12 +44,7 @@ await runApp('gateway-server', async (app) => {
     decisionKey.isReady() ? undefined : 'the decision key is not certified yet',
   );
 
-  const reader: AdmissionReader = {
-    record: (tx, key) => certificates.record(tx, key),
-    status: (tx, key) => certificates.status(tx, key),
-    isBlockedKey: (tx, hash) => certificates.isBlockedKey(tx, hash),
-    ledgerPosition: (tx) => cursors.end(tx),
-  };
+  const geo = await openConfiguredGeo(app.config, core, log);
   const feedWatch = startFeedWatch({
     newest: () => core.feed.newest(),
     onTrouble: (err) => log.warn({ err }, 'the feed cannot be read'),
@@ -62,13 +56,19 @@ await runApp('gateway-server', async (app) => {
           log.warn({ err }, 'the ledger’s bell is away; the feed looks by itself'),
         );
   const handler = makeGatewayHandler({
-    admission: { ...core, db: transactor, reader, decisions: decisionStore },
+    admission: wireAdmission(core, {
+      geo,
+      alarm: (what, facts) => log.error({ alarm: true, ...facts }, what),
+      onTrouble: (err) => log.warn({ err }, 'nothing is decided: the record cannot be asked'),
+    }),
     sessions: makeSessionDesk({ ...core, db: transactor, sessions: sessionStore }),
     feed: core.feed,
     feedWatch,
     crlUrl: (label) => `${app.config.publicUrls.status}/crl/${label}.crl`,
     issuers,
     machines,
+    certificates,
+    canSign: () => decisionKey.isReady(),
     sign: (text, encoding) => decisionKey.sign(text, encoding),
     onInternal: (err, traceId) => log.error({ err, traceId }, 'request failed'),
   });
@@ -94,6 +94,7 @@ await runApp('gateway-server', async (app) => {
     close: async (graceMs) => {
       identity.close();
       decisionKey.close();
+      geo.close();
       // Whoever waits is answered now, with what there is.
       feedWatch.close();
       await stopListening();

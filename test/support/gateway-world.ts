@@ -7,14 +7,15 @@ import { writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
-import { decisionStore } from '../../src/lifecycle/admission/decision-store.pg.js';
-import { type AdmissionDeps, makeSessionDesk } from '../../src/lifecycle/admission/index.js';
+import { wireAdmission } from '../../src/apps/wire-admission.js';
+import { makeSessionDesk } from '../../src/lifecycle/admission/index.js';
 import { sessionStore } from '../../src/lifecycle/admission/session-store.pg.js';
+import { beatHeart } from '../../src/platform/db/heartbeat.pg.js';
 import { makeLeases } from '../../src/platform/db/lease.pg.js';
 import { listenOn } from '../../src/platform/db/notifications.pg.js';
-import { cursors } from '../../src/platform/ledger/cursors.pg.js';
 import { LEDGER_CHANNEL, SEQUENCER_LEASE } from '../../src/platform/ledger/sequencer.js';
 import { makeSequencer } from '../../src/platform/ledger/sequencer.pg.js';
+import { type GeoLookup, NO_GEO } from '../../src/platform/net/geo-databases.js';
 import { startFeedWatch } from '../../src/protocol/gateway/feed-watch.js';
 import { makeGatewayHandler } from '../../src/protocol/gateway/gateway-handler.js';
 import { certificatePem } from '../../src/x509/certificate.js';
@@ -33,11 +34,15 @@ export interface GatewayWorld extends DeviceWorld {
   addGateway(name: string): Promise<CurlCredential & { readonly id: number; readonly name: string }>;
   /** Numbers what is committed, as the rotation worker does five times a second. */
   sequence(): Promise<void>;
+  /** What authorise alarmed for. */
+  readonly gatewayAlarms: { what: string; facts: Readonly<Record<string, unknown>> }[];
+  /** The primary's pulse stops, as when it is cut off. */
+  stopHeart(): void;
   /** Ends the gateway port and starts it anew, as a restart of its process does; without `hears` deaf to NOTIFY. */
   restart(options?: { hears: boolean }): Promise<void>;
 }
 
-export async function startGatewayWorld(): Promise<GatewayWorld> {
+export async function startGatewayWorld(options: { geo?: GeoLookup } = {}): Promise<GatewayWorld> {
   const world = await startDeviceWorld();
   const { core, db, dir, token } = world;
   const decision = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -47,12 +52,16 @@ export async function startGatewayWorld(): Promise<GatewayWorld> {
     publicKey: decision.publicKey,
   });
   const internal: unknown[] = [];
-  const admission: AdmissionDeps = {
-    ...core,
-    db: core.transactor,
-    decisions: decisionStore,
-    reader: { ...core.certificates, ledgerPosition: cursors.end },
-  };
+  const alarms: GatewayWorld['gatewayAlarms'] = [];
+  const admission = wireAdmission(core, {
+    geo: options.geo ?? NO_GEO,
+    alarm: (what, facts) => alarms.push({ what, facts }),
+    onTrouble: (error) => internal.push(error),
+  });
+  // The rotation worker does this once a second: without it authorise answers nothing (rules 5.3).
+  const beat = (): Promise<unknown> => core.transactor.run(beatHeart);
+  await beat();
+  let beats: NodeJS.Timeout | undefined = setInterval(() => void beat().catch(() => undefined), 1_000);
   const open = async (
     port: number,
     { hears } = { hears: true },
@@ -69,6 +78,8 @@ export async function startGatewayWorld(): Promise<GatewayWorld> {
       crlUrl: (label) => `http://127.0.0.1:8080/crl/${label}.crl`,
       issuers: core.issuers,
       machines: core.machines,
+      certificates: core.certificates,
+      canSign: () => true,
       sign: (text, dsaEncoding = 'der') => ({
         signature: sign('sha256', text, { key: decision.privateKey, dsaEncoding }),
         certificatePem: certificatePem(decisionDer),
@@ -121,11 +132,17 @@ export async function startGatewayWorld(): Promise<GatewayWorld> {
       if (!lease) throw new Error('the sequencer’s lease is held by another');
       while ((await sequencer.sequenceOnce(lease)).taken > 0);
     },
+    gatewayAlarms: alarms,
+    stopHeart: () => {
+      clearInterval(beats);
+      beats = undefined;
+    },
     restart: async (options) => {
       await running.close();
       running = await open(port, options);
     },
     close: async () => {
+      clearInterval(beats);
       await running.close();
       await world.close();
     },

@@ -1,16 +1,17 @@
 /** What a unit's life is looked at with: a gateway that asks, the record, what the worker makes of it, and the books. */
 import { randomBytes } from 'node:crypto';
 import { mkdirSync, readFileSync } from 'node:fs';
+import { wireAdmission } from '../../src/apps/wire-admission.js';
 import { ledgerConsumers } from '../../src/apps/worker-consumers.js';
 import { consumeLedger } from '../../src/jobs/consume-ledger.js';
-import { decisionStore } from '../../src/lifecycle/admission/decision-store.pg.js';
-import { authorise, type Decision } from '../../src/lifecycle/admission/index.js';
+import { type Decision, makeAuthorise } from '../../src/lifecycle/admission/index.js';
 import { reconcile } from '../../src/lifecycle/issuance/index.js';
 import { issuanceStore } from '../../src/lifecycle/issuance/issuance-store.pg.js';
 import { crlStore } from '../../src/lifecycle/status/crl-store.pg.js';
 import { makeCrlPublisher } from '../../src/lifecycle/status/index.js';
 import { checkLedger } from '../../src/operator/audit/check-ledger.pg.js';
 import { dataPaths } from '../../src/platform/data-directory.js';
+import { beatHeart } from '../../src/platform/db/heartbeat.pg.js';
 import { makeLeases } from '../../src/platform/db/lease.pg.js';
 import { anchorPending } from '../../src/platform/ledger/anchors.pg.js';
 import { cursors } from '../../src/platform/ledger/cursors.pg.js';
@@ -18,6 +19,7 @@ import { fileDropAnchor } from '../../src/platform/ledger/file-drop-anchor.js';
 import { makeAuditHeads } from '../../src/platform/ledger/heads.pg.js';
 import { makeSequencer } from '../../src/platform/ledger/sequencer.pg.js';
 import { createLogger } from '../../src/platform/log.js';
+import { NO_GEO } from '../../src/platform/net/geo-databases.js';
 import { makeCrlDirectory } from '../../src/protocol/crl/crl-directory.js';
 import { readCertificate } from '../../src/x509/certificate.js';
 import { pemBlocks } from '../../src/x509/pem.js';
@@ -66,12 +68,10 @@ export async function openLife(world: DeviceWorld): Promise<Life> {
     [GATEWAY],
   );
   const gateway = { machineId: machines[0]?.id ?? 0, name: GATEWAY };
-  const admission = {
-    ...core,
-    db: core.transactor,
-    decisions: decisionStore,
-    reader: { ...core.certificates, ledgerPosition: cursors.end },
+  const onTrouble = (error: unknown): never => {
+    throw error;
   };
+  const authorise = makeAuthorise(wireAdmission(core, { geo: NO_GEO, alarm: () => undefined, onTrouble }));
   const certificateOf = ({ pemFile }: CurlCredential) => {
     const [block] = pemBlocks(readFileSync(pemFile, 'utf8'));
     if (block === undefined) throw new Error(`no certificate in ${pemFile}`);
@@ -79,7 +79,8 @@ export async function openLife(world: DeviceWorld): Promise<Life> {
   };
   const ask: Life['ask'] = async (op, { keyProved = true, address = HOME } = {}) => {
     const { der, sanDns } = certificateOf(op);
-    return authorise(admission, gateway, {
+    await core.transactor.run(beatHeart);
+    return authorise(gateway, {
       stage: 'ike',
       certificateDer: der,
       identity: sanDns[0] ?? '',

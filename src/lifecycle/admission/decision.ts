@@ -1,11 +1,10 @@
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { ErrorCode } from '../../platform/errors.js';
-import type { CertificateRecord } from '../model/index.js';
 
 export const STAGES = ['ike', 'registration', 'config'] as const;
 export type Stage = (typeof STAGES)[number];
 
-/** What a gateway asks. Texts from the unit (identity) are compared, never believed. */
+/** What a gateway asks. Texts from the unit (identity, cell) are compared, never believed. */
 export interface AuthoriseRequest {
   readonly stage: Stage;
   readonly certificateDer: Buffer;
@@ -17,6 +16,8 @@ export interface AuthoriseRequest {
   readonly keyProved: boolean;
   /** Chosen by the gateway, 16 to 64 octets in hex; comes back signed. */
   readonly nonce: string;
+  /** The cell identity that the unit registers with, where the stage has one. */
+  readonly cell?: string | undefined;
 }
 
 /** Who asks: a machine row of kind gateway, found by the exact issuing key and public key of its TLS certificate. */
@@ -25,6 +26,7 @@ export interface AskingGateway {
   readonly name: string;
 }
 
+/** `restricted`: only what repairs a unit, enrolment and HeMS. */
 export type Verdict = 'permit' | 'restricted' | 'deny';
 
 export interface Decision {
@@ -50,17 +52,14 @@ export interface LedgerPosition {
   readonly seq: number;
 }
 
-/** What admission reads of records that other rooms own. */
-export interface AdmissionReader {
-  record(tx: Transaction, key: { issuerId: number; serial: Buffer; notAfter: Date }): Promise<CertificateRecord | null>;
-  status(tx: Transaction, key: { issuerId: number; serial: Buffer }): Promise<'good' | 'held' | 'revoked'>;
-  isBlockedKey(tx: Transaction, spkiHash: Buffer): Promise<boolean>;
-  ledgerPosition(tx: Transaction): Promise<LedgerPosition>;
-}
-
-/** Every answer is kept: what a gateway was told, when, about which serial. */
+/** Every answer is kept before it is given: what a gateway was told, when, about which serial. */
 export interface DecisionStore {
-  add(tx: Transaction, row: DecisionRow): Promise<void>;
+  /**
+   * Adds many in one statement. Those of strangers join the open alarm, or open one.
+   *
+   * @returns the alarm that this opened; null where none was opened
+   */
+  add(tx: Transaction, rows: readonly DecisionRow[]): Promise<{ readonly alarmId: number } | null>;
 }
 
 export interface DecisionRow {
@@ -68,11 +67,15 @@ export interface DecisionRow {
   readonly gatewayId: number;
   readonly unitId: number | null;
   readonly issuerId: number | null;
-  readonly serial: Buffer | null;
+  readonly serial: Buffer;
   readonly stage: Stage;
   readonly keyProved: boolean;
   readonly verdict: Verdict;
   readonly reasons: readonly ErrorCode[];
   readonly address: string;
   readonly lineId: number | null;
+  /** Active network policy. */
+  readonly policyVersion: number | null;
+  /** No unit of ours that we know of: a member of the alarm (AUZ-2). */
+  readonly isStranger: boolean;
 }

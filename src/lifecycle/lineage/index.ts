@@ -6,7 +6,7 @@
  */
 
 export * from './comeback.js';
-export { headOf, isStanding, mayComeAgain, previousOf } from './heads.js';
+export { headOf, isStanding, mayComeAgain, type PlacedSlot, previousOf } from './heads.js';
 export { type HoldBothDeps, holdBoth, type TwoHolders } from './hold-both.js';
 export * from './judge-renewal.js';
 export * from './judge-use.js';

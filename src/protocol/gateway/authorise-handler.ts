@@ -1,12 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
-import {
-  type AdmissionDeps,
-  type AskingGateway,
-  authorise,
-  type Decision,
-  STAGES,
-} from '../../lifecycle/admission/index.js';
+import { type AskingGateway, type Authorise, type Decision, STAGES } from '../../lifecycle/admission/index.js';
+import { FemtoError } from '../../platform/errors.js';
 import { readJsonBody } from '../rest/body.js';
 import type { DecisionSign } from './decision-sign.js';
 
@@ -18,25 +13,36 @@ const authoriseBody = z.strictObject({
   address: z.string().min(2).max(64),
   keyProved: z.boolean(),
   nonce: z.string().regex(/^(?:[0-9a-f]{2}){16,64}$/),
+  cell: z.string().min(1).max(48).optional(),
 });
+
+/** Reads one request of a proved gateway, and answers it. */
+export type AuthoriseHandler = (gateway: AskingGateway, request: IncomingMessage) => Promise<SignedDecision>;
 
 /**
  * `POST /v1/authorise`. The answer is a signed text: gateways check it with the decision certificate, which chains to the
  * Services Root.
  */
-export async function answerAuthorise(
-  { admission, sign }: { readonly admission: AdmissionDeps; readonly sign: DecisionSign },
-  gateway: AskingGateway,
-  request: IncomingMessage,
-): Promise<SignedDecision> {
-  const body = await readJsonBody(request, authoriseBody);
-  // A process that cannot sign must not decide: its permit would be worth nothing and its confirm would stand.
-  sign(Buffer.alloc(0));
-  const decision = await authorise(admission, gateway, {
-    ...body,
-    certificateDer: Buffer.from(body.certificate, 'base64'),
-  });
-  return signed(decision, sign);
+export function makeAuthoriseHandler({
+  authorise,
+  sign,
+  canSign,
+}: {
+  readonly authorise: Authorise;
+  readonly sign: DecisionSign;
+  readonly canSign: () => boolean;
+}): AuthoriseHandler {
+  return async (gateway, request) => {
+    const body = await readJsonBody(request, authoriseBody);
+    // A process that cannot sign must not decide: its permit would be worth nothing and its confirm would stand.
+    if (!canSign()) {
+      throw new FemtoError('RETRY_LATER', 'This process has no certificate for its key yet; ask again in a moment.', {
+        retryAfterSeconds: 1,
+      });
+    }
+    const certificateDer = Buffer.from(body.certificate, 'base64');
+    return signed(await authorise(gateway, { ...body, certificateDer }), sign);
+  };
 }
 
 export interface SignedDecision {

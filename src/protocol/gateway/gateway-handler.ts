@@ -1,28 +1,32 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { TLSSocket } from 'node:tls';
-import type { AdmissionDeps, AskingGateway, SessionDesk } from '../../lifecycle/admission/index.js';
+import {
+  type AdmissionDeps,
+  type AskingGateway,
+  makeAuthorise,
+  type SessionDesk,
+} from '../../lifecycle/admission/index.js';
 import type { Feed } from '../../lifecycle/feed/index.js';
-import type { IssuerDirectory, MachineOffice } from '../../lifecycle/registry/index.js';
 import { asFemtoError, FemtoError } from '../../platform/errors.js';
-import { readCertificate } from '../../x509/certificate.js';
 import { problemOf, sendProblem, traceIdOf } from '../rest/problem.js';
-import { answerAuthorise } from './authorise-handler.js';
+import { type AuthoriseHandler, makeAuthoriseHandler } from './authorise-handler.js';
+import { type CallerDeps, type CallingGateways, makeCallingGateways } from './calling-gateway.js';
 import type { DecisionSign } from './decision-sign.js';
 import { type FeedHandler, makeFeedHandler } from './feed-handler.js';
 import type { FeedWatch } from './feed-watch.js';
 import { makeSessionHandler, type SessionHandler } from './session-handler.js';
 
 /** What the gateway port needs. `sign` = the decision key of this process. */
-export interface GatewayRimDeps {
+export interface GatewayRimDeps extends Pick<CallerDeps, 'issuers' | 'machines' | 'certificates'> {
   readonly admission: AdmissionDeps;
   readonly sessions: SessionDesk;
   readonly feed: Pick<Feed, 'read' | 'acknowledge'>;
   readonly feedWatch: FeedWatch;
   /** Where the CRL of a CA is fetched, by the CA's label. */
   readonly crlUrl: (label: string) => string;
-  readonly issuers: IssuerDirectory;
-  readonly machines: MachineOffice;
   readonly sign: DecisionSign;
+  /** False while `sign` would refuse: then nothing is decided that nobody could check. */
+  readonly canSign: () => boolean;
   readonly onInternal: (error: unknown, traceId: string) => void;
 }
 
@@ -30,6 +34,8 @@ export interface GatewayRimDeps {
 export function makeGatewayHandler(deps: GatewayRimDeps): (request: IncomingMessage, response: ServerResponse) => void {
   const { admission, feed, feedWatch: watch, crlUrl, sign } = deps;
   const handlers = {
+    callers: makeCallingGateways({ ...deps, clock: admission.clock, db: admission.db }),
+    authorise: makeAuthoriseHandler({ authorise: makeAuthorise(admission), sign, canSign: deps.canSign }),
     feed: makeFeedHandler({ feed, watch, crlUrl, sign, clock: admission.clock }),
     sessions: makeSessionHandler(deps.sessions),
   };
@@ -38,7 +44,7 @@ export function makeGatewayHandler(deps: GatewayRimDeps): (request: IncomingMess
     const gone = new AbortController();
     response.once('close', () => gone.abort());
     const call: Call = { request, signal: gone.signal, gateway: null };
-    answer(deps, handlers, call)
+    answer(handlers, call)
       .then(({ mediaType, text }) => {
         response.writeHead(200, { 'content-type': mediaType, 'cache-control': 'no-store' });
         response.end(text);
@@ -66,23 +72,26 @@ interface Answer {
 }
 
 interface Handlers {
+  readonly callers: CallingGateways;
+  readonly authorise: AuthoriseHandler;
   readonly feed: FeedHandler;
   readonly sessions: SessionHandler;
 }
 
-async function answer(deps: GatewayRimDeps, { feed, sessions }: Handlers, call: Call): Promise<Answer> {
+async function answer({ callers, authorise, feed, sessions }: Handlers, call: Call): Promise<Answer> {
   const { request, signal } = call;
   // Cut and not parsed as a URL: that throws for paths that anybody may send.
   const [pathname = '', ...rest] = (request.url ?? '').split('?');
   const query = new URLSearchParams(rest.join('?'));
   const path = `${request.method} ${pathname}`;
   if (!PATHS.has(path)) throw new FemtoError('NOT_FOUND', `The gateway port answers ${[...PATHS].join(', ')}.`);
-  const prove = (): Promise<AskingGateway> => callingGateway(deps, request.socket as TLSSocket);
-  const gateway = await prove();
+  const socket = request.socket as TLSSocket;
+  const prove = (): Promise<AskingGateway> => callers.now(socket);
+  const gateway = await (path === AUTHORISE ? callers.lately(socket) : prove());
   call.gateway = gateway;
   switch (path) {
     case AUTHORISE:
-      return json(await answerAuthorise(deps, gateway, request));
+      return json(await authorise(gateway, request));
     case FEED_ACKS:
       return json(await feed.acknowledge(gateway, request));
     case SESSION_EVENTS:
@@ -106,24 +115,4 @@ const PATHS: ReadonlySet<string> = new Set([AUTHORISE, FEED, FEED_ACKS, SESSION_
 
 function json(body: unknown): Answer {
   return { mediaType: 'application/json', text: JSON.stringify(body) };
-}
-
-/** A gateway is a row of kind gateway behind a certificate that our Services CA's exact key signed (rules 1.2). */
-async function callingGateway(deps: GatewayRimDeps, socket: TLSSocket): Promise<AskingGateway> {
-  const der = socket.getPeerCertificate(false)?.raw;
-  if (!der) throw new FemtoError('DENIED', 'Call with a gateway certificate (mTLS); see femtopki gateway add.');
-  const certificate = readCertificate(der);
-  const issuer = await deps.issuers.bySpkiOrSignature(certificate);
-  if (issuer?.kind !== 'services-ca')
-    throw new FemtoError('UNKNOWN_ISSUER', 'The caller’s certificate is not from our Services CA.');
-  const now = deps.admission.clock.now();
-  if (now > certificate.notAfter || now < certificate.notBefore) {
-    throw new FemtoError('CERT_EXPIRED', 'The gateway’s certificate is outside its life; renew it.');
-  }
-  const machine = await deps.machines.bySpkiHash(certificate.spki.spkiHash);
-  if (machine?.kind !== 'gateway') throw new FemtoError('DENIED', 'The caller is no approved gateway.');
-  const { status } = deps.admission.reader;
-  const standing = await status(deps.admission.db.read, { issuerId: issuer.id, serial: certificate.serial });
-  if (standing !== 'good') throw new FemtoError('CERT_REVOKED', 'The gateway’s certificate is revoked.');
-  return { machineId: machine.id, name: machine.name };
 }

@@ -1,15 +1,17 @@
 import { generateKeyPairSync, type KeyObject, randomBytes } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { decisionStore } from '../../../src/lifecycle/admission/decision-store.pg.js';
-import { type AuthoriseRequest, authorise } from '../../../src/lifecycle/admission/index.js';
+import { wireAdmission } from '../../../src/apps/wire-admission.js';
+import { type Authorise, type AuthoriseRequest, makeAuthorise } from '../../../src/lifecycle/admission/index.js';
 import type { CertificateRecord } from '../../../src/lifecycle/model/index.js';
-import { cursors } from '../../../src/platform/ledger/cursors.pg.js';
+import { beatHeart } from '../../../src/platform/db/heartbeat.pg.js';
+import { NO_GEO } from '../../../src/platform/net/geo-databases.js';
 import { assembleCertificate, readCertificate } from '../../../src/x509/certificate.js';
 import { readSpki } from '../../../src/x509/spki.js';
 import { type DeviceWorld, startDeviceWorld, type WorldUnit } from '../../support/device-world.js';
 import { leafRequest } from '../../support/tbs.js';
 
 let world: DeviceWorld;
+let authorise: Authorise;
 let otherLine = 0;
 const HOME = '192.0.2.7';
 const ELSEWHERE = '198.51.100.7';
@@ -20,22 +22,25 @@ beforeAll(async () => {
     `INSERT INTO machine (kind, name, state, spki_der, spki_hash, requested_by, created_at)
      VALUES ('gateway', 'segw-1', 'approved', '\\x00', '\\x00', 'test', now())`,
   );
+  authorise = makeAuthorise(
+    wireAdmission(world.core, {
+      geo: NO_GEO,
+      alarm: () => undefined,
+      onTrouble: (error) => {
+        throw error;
+      },
+    }),
+  );
   await world.addLine('home', '192.0.2.0/24');
   otherLine = await world.addLine('other', '198.51.100.0/24');
 });
 afterAll(() => world.close());
 
 /** What gateway-server wires. */
-function ask(certificateDer: Buffer, identity: string, changes: Partial<AuthoriseRequest> = {}) {
-  const { core } = world;
-  const deps = {
-    ...core,
-    db: core.transactor,
-    decisions: decisionStore,
-    reader: { ...core.certificates, ledgerPosition: cursors.end },
-  };
+async function ask(certificateDer: Buffer, identity: string, changes: Partial<AuthoriseRequest> = {}) {
+  await world.core.transactor.run(beatHeart);
   const request = { stage: 'ike', identity, address: HOME, keyProved: true, nonce: randomBytes(16).toString('hex') };
-  return authorise(deps, { machineId: 1, name: 'segw-1' }, {
+  return authorise({ machineId: 1, name: 'segw-1' }, {
     ...request,
     certificateDer,
     ...changes,
