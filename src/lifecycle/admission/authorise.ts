@@ -1,43 +1,16 @@
-import type { Clock } from '../../platform/clock.js';
-import type { Transaction, Transactor } from '../../platform/db/transaction.js';
+import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
 import { gather } from '../../platform/gather.js';
-import type { Ledger } from '../../platform/ledger/ledger.js';
 import { canonicalAddress } from '../../platform/net/ip-address.js';
 import { type Certificate, readCertificate } from '../../x509/certificate.js';
-import { headOf, judgeUse, type Lineages, type LineageView, type UseVerdict } from '../lineage/index.js';
+import { headOf, judgeUse, type LineageView, type UseVerdict } from '../lineage/index.js';
 import type { Issuer } from '../model/index.js';
-import type {
-  IssuerDirectory,
-  NetworkGuard,
-  NetworkSubject,
-  NetworkVerdict,
-  Registry,
-  Relocations,
-} from '../registry/index.js';
-import type { Revocation } from '../revocation/index.js';
+import type { NetworkSubject, NetworkVerdict } from '../registry/index.js';
+import type { AdmissionDeps, Asked } from './admission-deps.js';
 import { carryOut, type Judged, needsItsOwnTransaction, recordAll } from './carry-out.js';
 import { isOurs, isStranger, judge } from './checks.js';
-import type { AskingGateway, AuthoriseRequest, Decision, DecisionStore } from './decision.js';
-import type { AdmissionReader, FactsPage, KnownFacts } from './facts.js';
-
-export interface AdmissionDeps {
-  readonly db: Transactor;
-  readonly clock: Clock;
-  readonly issuers: IssuerDirectory;
-  readonly registry: Registry;
-  readonly lineages: Lineages;
-  readonly revocation: Revocation;
-  readonly network: NetworkGuard;
-  readonly relocations: Pick<Relocations, 'spend'>;
-  readonly reader: AdmissionReader;
-  readonly decisions: DecisionStore;
-  readonly ledger: Ledger;
-  /** Told when an alarm of strangers opens; its members join without a word. */
-  readonly alarm: (what: string, facts: Readonly<Record<string, unknown>>) => void;
-  /** Told why the record could not be asked: the caller hears RETRY_LATER and no more. */
-  readonly onTrouble: (error: unknown) => void;
-}
+import type { AskingGateway, AuthoriseRequest, Decision } from './decision.js';
+import type { FactsPage, KnownFacts } from './facts.js';
 
 /**
  * Decides whether a unit may connect now.
@@ -74,18 +47,6 @@ export function makeAuthorise(deps: AdmissionDeps): Authorise {
       });
     }
   };
-}
-
-/** A request, read. */
-export interface Asked {
-  readonly gateway: AskingGateway;
-  readonly request: AuthoriseRequest;
-  readonly certificate: Certificate;
-  /** Canonical. */
-  readonly address: string;
-  readonly now: Date;
-  /** The Device CA of ours that the certificate names; only the record or its signature proves that it is so. */
-  readonly issuerId: number | null;
 }
 
 async function readRequest(deps: AdmissionDeps, gateway: AskingGateway, request: AuthoriseRequest): Promise<Asked> {

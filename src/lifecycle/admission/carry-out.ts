@@ -5,7 +5,7 @@ import { serialHex } from '../../x509/serial.js';
 import { type ForkReport, headOf, type LineageView, type UseVerdict } from '../lineage/index.js';
 import type { Issuer } from '../model/index.js';
 import type { NetworkVerdict } from '../registry/index.js';
-import type { AdmissionDeps, Asked } from './authorise.js';
+import type { AdmissionDeps, Asked } from './admission-deps.js';
 import { isOurs } from './checks.js';
 import type { Verdict } from './decision.js';
 import type { FactsPage, KnownFacts } from './facts.js';

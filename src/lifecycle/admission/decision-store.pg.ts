@@ -44,7 +44,7 @@ const INSERT = `
 const QUIET_AFTER = '1 hour';
 
 async function joinAlarm(tx: Transaction, rows: readonly DecisionRow[]): Promise<{ id: number; opened: boolean }> {
-  const at = rows.map((row) => row.at).reduce((a, b) => (a > b ? a : b));
+  const at = new Date(Math.max(...rows.map((row) => row.at.getTime())));
   await tx.query(
     `UPDATE unknown_alarm SET state = 'quiet' WHERE state = 'open' AND last_at < $1::timestamptz - interval '${QUIET_AFTER}'`,
     [at],

@@ -5,6 +5,7 @@
  * comes from the operator's own table, never from the caller; a certificate that chains to us but is not in the record is
  * denied and revoked; whoever asks together is read at one instant and written down in one commit before the answers.
  */
+export type * from './admission-deps.js';
 export * from './authorise.js';
 export * from './decision.js';
 export type * from './facts.js';
