@@ -105,9 +105,14 @@ export const pgGrantStore: GrantStore = {
     return rows.length > 0;
   },
 
-  isAdmissionFrozen: async (tx) => {
-    const { rows } = await tx.query<{ admission_frozen: boolean }>('SELECT admission_frozen FROM installation');
-    return rows[0]?.admission_frozen ?? false;
+  isAdmissionFrozen: async (tx, model) => {
+    const { rows } = await tx.query<{ frozen: boolean }>(
+      `SELECT coalesce((SELECT admission_frozen FROM installation), false)
+         OR EXISTS (SELECT 1 FROM model_freeze WHERE model = $1) AS frozen`,
+      [model],
+    );
+    // No answer is no leave to go on.
+    return rows[0]?.frozen ?? true;
   },
 };
 

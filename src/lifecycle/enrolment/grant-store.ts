@@ -38,6 +38,6 @@ export interface GrantStore {
   withdrawExpired(tx: Transaction, unitId: number, now: Date): Promise<void>;
   /** People were asked for a grant against the unit's live head and have not all answered. */
   isAwaitingApproval(tx: Transaction, unitSerialNumber: string, now: Date): Promise<boolean>;
-  /** The fleet-wide switch (ENR-5). */
-  isAdmissionFrozen(tx: Transaction): Promise<boolean>;
+  /** The switch of the whole fleet, or of one model (ENR-5). */
+  isAdmissionFrozen(tx: Transaction, model: string): Promise<boolean>;
 }

@@ -19,7 +19,7 @@ export async function issueFirst(
   const network = await checkLine(deps, claim, grant);
   const profile = await deps.registry.profile(deps.transactor.read, claim.unit.profile);
   if (profile === null) throw new FemtoError('INTERNAL', 'The unit’s profile is gone; set another one.');
-  if (await deps.grants.isAdmissionFrozen(deps.transactor.read)) throw admissionFrozen();
+  if (await deps.grants.isAdmissionFrozen(deps.transactor.read, claim.unit.model)) throw admissionFrozen();
   const { unit } = claim;
   // 8. Issuance: intent with grant, nonce and idempotency key; token; record with the unit's state and bindings.
   const certificate = await deps.issuance.issue({
@@ -88,7 +88,7 @@ async function spend(
 ): Promise<void> {
   const at = deps.clock.now();
   const credential = claim.credential.certificate.spki.spkiHash;
-  if (await deps.grants.isAdmissionFrozen(tx)) throw admissionFrozen();
+  if (await deps.grants.isAdmissionFrozen(tx, claim.unit.model)) throw admissionFrozen();
   if (claim.idempotencyKey !== null) {
     const key = { credential, operation: 'activate', key: claim.idempotencyKey };
     const outcome = await deps.guard.claimKey(tx, { ...key, requestHash: claim.requestHash, attemptId, at });
@@ -190,7 +190,10 @@ export async function recordClaim(
 }
 
 function admissionFrozen(): FemtoError {
-  return new FemtoError('ADMISSION_FROZEN', 'New activations are frozen for the whole fleet; lift the freeze first.');
+  return new FemtoError(
+    'ADMISSION_FROZEN',
+    'New activations of the fleet or of this model are frozen; lift the freeze first.',
+  );
 }
 
 function actorOf(unit: Unit): string {

@@ -11,6 +11,7 @@ export function operatorViews(prisma: Prisma): OperatorViews {
           select: { operator: true, realm: true, mode: true, epoch: true, admissionFrozen: true, issuingStopped: true },
         }),
       ),
+      frozenModels: await many(prisma.modelFreeze.findMany({ orderBy: { model: 'asc' } })),
       units: await prisma.unit
         .groupBy({ by: ['state'], _count: true })
         .then((rows) => rows.map((row) => ({ state: row.state, count: row._count }))),

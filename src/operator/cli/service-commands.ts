@@ -256,7 +256,7 @@ function addRenewals(program: Command): void {
     'renewal dead-letters',
     'renewal dead-letters -o json',
   );
-  const admission = program.command('admission').description('new activations, fleet-wide');
+  const admission = program.command('admission').description('new activations, of the fleet or of one model');
   for (const [verb, frozen] of [
     ['freeze', true],
     ['thaw', false],
@@ -266,11 +266,12 @@ function addRenewals(program: Command): void {
         .command(verb)
         .description(frozen ? 'stops new activations; renewals go on' : 'allows new activations again')
         .requiredOption('--reason <text>')
-        .action((options: { reason: string }, command: Command) =>
-          callAndPrint(command, { method: 'POST', path: '/admission', body: { frozen, reason: options.reason } }),
+        .option('--model <model>', 'only units of this model')
+        .action((options: { reason: string; model?: string }, command: Command) =>
+          callAndPrint(command, { method: 'POST', path: '/admission', body: { frozen, ...options } }),
         ),
-      `admission ${verb} --reason "model under inspection"`,
-      `admission ${verb} --reason "model under inspection" --dry-run`,
+      `admission ${verb} --reason "cloned units seen"`,
+      `admission ${verb} --model FC-200 --reason "under inspection"`,
     );
   }
 }

@@ -164,6 +164,18 @@ describe('activation over TLS with curl and openssl (ENR-1)', () => {
   });
 });
 
+test('a frozen model stops its own units alone, and the freeze is in a row that every server reads', async () => {
+  const [first, other] = [await world.addUnit(), await world.addUnit()];
+  await world.db.pool.query(`UPDATE unit SET model = 'FC-900' WHERE id = $1`, [first.id]);
+  const codes = [await world.grant(first), await world.grant(other)];
+  await world.db.pool.query(`INSERT INTO model_freeze VALUES ('FC-900', 'under inspection', 'test', now())`);
+  expect((await activate({ as: first, code: codes[0] ?? '' })).status).toBe(403);
+  expect((await activate({ as: other, code: codes[1] ?? '' })).status).toBe(200);
+  expect((await world.ledger(first, 'request.refused')).map(({ code }) => code)).toEqual(['ADMISSION_FROZEN']);
+  await world.db.pool.query('DELETE FROM model_freeze');
+  expect((await activate({ as: first, code: codes[0] ?? '' })).status).toBe(200);
+});
+
 describe('the line of a grant (rules 5.5)', () => {
   test('an authoritative other line is LINE_MISMATCH, a guessed one only a note', async () => {
     const who = await world.addUnit();

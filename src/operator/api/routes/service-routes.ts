@@ -121,12 +121,13 @@ export function serviceRoutes(deps: OperatorDeps): Route[] {
     route({
       method: 'POST',
       path: '/admission',
-      summary: 'Freezes or thaws new activations; renewals go on',
+      summary: 'Freezes or thaws new activations, of the fleet or of one model; renewals go on',
       roles: DECIDERS,
-      body: z.strictObject({ frozen: z.boolean(), reason: shape.freeText }),
+      body: z.strictObject({ frozen: z.boolean(), reason: shape.freeText, model: shape.name.optional() }),
       handler: async ({ body, actor }) => {
-        await installation.setFrozen(body.frozen, { actor, reason: body.reason, at: clock.now() });
-        return { frozen: body.frozen };
+        const { frozen, reason, model = null } = body;
+        await installation.setFrozen(frozen, model, { actor, reason, at: clock.now() });
+        return { frozen, model };
       },
     }),
   ];
