@@ -11,6 +11,7 @@ import { openPrisma } from '../platform/db/client.prisma.js';
 import { listen } from '../platform/listen.js';
 import { runApp } from './app-main.js';
 import { MAC_KEY_FILE, sharedKeyFile } from './shared-key-file.js';
+import { openConfiguredGeo } from './wire-admission.js';
 import { wireCore } from './wire-core.js';
 import { wireOperator } from './wire-operator.js';
 
@@ -18,7 +19,9 @@ await runApp('operator-server', async (app) => {
   const { transactor } = app.database();
   const prisma = openPrisma(app.config.databaseUrl ?? '');
   const macKey = sharedKeyFile(join(app.paths.secrets, MAC_KEY_FILE));
-  const deps = wireOperator(wireCore(transactor), prisma, { macKey });
+  const core = wireCore(transactor);
+  const geo = await openConfiguredGeo(app.config, core, app.log);
+  const deps = wireOperator(core, prisma, { macKey, geo });
   const { host, port, certificateFile, keyFile } = app.config.listen.operator;
   const hosts: string[] = [];
   const express = operatorServer(deps, {
@@ -40,6 +43,7 @@ await runApp('operator-server', async (app) => {
   return {
     close: async (graceMs) => {
       await listening.close(graceMs);
+      geo.close();
       await prisma.$disconnect();
     },
   };

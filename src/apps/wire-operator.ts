@@ -1,3 +1,6 @@
+import { dryRunPolicy, makeUnknownAlarms } from '../lifecycle/admission/index.js';
+import { trafficReader } from '../lifecycle/admission/traffic-reader.pg.js';
+import { unknownAlarmStore } from '../lifecycle/admission/unknown-alarm-store.pg.js';
 import { pgGrantStore } from '../lifecycle/enrolment/grant-store.pg.js';
 import { createGrant, withdrawGrant } from '../lifecycle/enrolment/index.js';
 import { factoryCredentialStore } from '../lifecycle/factory/credential-store.pg.js';
@@ -7,8 +10,11 @@ import { onceGuard } from '../lifecycle/factory/once-guard.pg.js';
 import { caseStore } from '../lifecycle/incident/case-store.pg.js';
 import { makeCaseDesk } from '../lifecycle/incident/index.js';
 import { certificateReader as bootstrapReader } from '../lifecycle/issuance/certificate-reader.pg.js';
+import { makeNetworkOffice, makeRelocations } from '../lifecycle/registry/index.js';
 import { issuerStore } from '../lifecycle/registry/issuer-store.pg.js';
 import { makerStore } from '../lifecycle/registry/maker-store.pg.js';
+import { networkPolicyStore } from '../lifecycle/registry/network-store.pg.js';
+import { relocationStore } from '../lifecycle/registry/relocation-store.pg.js';
 import { unitStore } from '../lifecycle/registry/unit-store.pg.js';
 import { moveWindow } from '../lifecycle/renewal/index.js';
 import { pgRenewalStore } from '../lifecycle/renewal/renewal-store.pg.js';
@@ -19,14 +25,22 @@ import { operatorViews } from '../operator/api/views.prisma.js';
 import { approvalStore, personStore } from '../operator/people/person-store.prisma.js';
 import type { Prisma } from '../platform/db/client.prisma.js';
 import { FemtoError } from '../platform/errors.js';
+import { type GeoLookup, NO_GEO } from '../platform/net/geo-databases.js';
 import type { Core } from './wire-core.js';
 
 /**
  * The operator API records decisions; it has no way to the signer, so nothing here can issue.
  *
+ * @param keys.geo     the operator's databases of addresses, for dry runs
  * @param keys.macKey  32 bytes, as enrol-server has them; see sharedKeyFile
  */
-export function wireOperator(core: Core, prisma: Prisma, { macKey }: { macKey: Buffer }): OperatorDeps {
+export function wireOperator(
+  core: Core,
+  prisma: Prisma,
+  { macKey, geo = NO_GEO }: { macKey: Buffer; geo?: GeoLookup },
+): OperatorDeps {
+  const network = makeNetworkOffice({ ...core, policies: networkPolicyStore });
+  const dryRun = { traffic: trafficReader(core.transactor), network, geo, clock: core.clock, db: core.transactor };
   const { transactor, ledger, clock, random, registry, lineages } = core;
   const granting = { transactor, clock, registry, grants: pgGrantStore, ledger };
   return {
@@ -53,6 +67,10 @@ export function wireOperator(core: Core, prisma: Prisma, { macKey }: { macKey: B
       withdrawGrant: (request) => withdrawGrant(granting, request),
     },
     renewal: { moveWindow: (tx, move) => moveWindow({ store: pgRenewalStore, ledger }, tx, move) },
+    network,
+    dryRunPolicy: (run) => dryRunPolicy(dryRun, run),
+    relocations: makeRelocations({ ...core, orders: relocationStore }),
+    unknownAlarms: makeUnknownAlarms({ db: transactor, store: unknownAlarmStore, ledger, clock }),
     cases: makeCaseDesk({ store: caseStore, ledger }),
     installation: makeInstallationSwitches({ db: transactor, ledger, row: installationRow }),
   };

@@ -8,6 +8,9 @@
 export type * from './admission-deps.js';
 export * from './authorise.js';
 export * from './decision.js';
+export * from './dry-run.js';
 export type * from './facts.js';
 export * from './session.js';
 export { makeSessionDesk, type SessionDeskDeps } from './session-desk.js';
+export * from './snapshot.js';
+export * from './unknown-alarm.js';

@@ -1,3 +1,4 @@
+import type { PolicyDryRun, UnknownAlarms } from '../../lifecycle/admission/index.js';
 import type { Enrolment } from '../../lifecycle/enrolment/index.js';
 import type { FactoryOffice } from '../../lifecycle/factory/index.js';
 import type { Feed } from '../../lifecycle/feed/index.js';
@@ -6,8 +7,11 @@ import type { Lineages } from '../../lifecycle/lineage/index.js';
 import type {
   MachineOffice,
   ModelOffice,
+  NetworkOffice,
+  NetworkPolicyDocument,
   Registry,
   RegistryOffice,
+  Relocations,
   VendorOffice,
 } from '../../lifecycle/registry/index.js';
 import type { Renewal } from '../../lifecycle/renewal/index.js';
@@ -44,4 +48,8 @@ export interface OperatorDeps {
   readonly revocation: Revocation;
   readonly feed: Pick<Feed, 'standings' | 'status'>;
   readonly cases: CaseDesk;
+  readonly network: NetworkOffice;
+  readonly dryRunPolicy: (run: { document: NetworkPolicyDocument; hours: number }) => Promise<PolicyDryRun>;
+  readonly relocations: Relocations;
+  readonly unknownAlarms: UnknownAlarms;
 }

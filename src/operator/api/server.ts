@@ -12,6 +12,7 @@ import type { OperatorDeps } from './operator-deps.js';
 import type { Route } from './route.js';
 import { factoryRoutes } from './routes/factory-routes.js';
 import { gatewayRoutes } from './routes/gateway-routes.js';
+import { networkRoutes } from './routes/network-routes.js';
 import { registryRoutes } from './routes/registry-routes.js';
 import { serviceRoutes } from './routes/service-routes.js';
 import { trustRoutes } from './routes/trust-routes.js';
@@ -31,6 +32,7 @@ export function operatorRoutes(deps: OperatorDeps): Route[] {
     ...factoryRoutes(deps),
     ...vendorRoutes(deps),
     ...gatewayRoutes(deps),
+    ...networkRoutes(deps),
     ...unitRoutes(deps),
     ...trustRoutes(deps),
   ];

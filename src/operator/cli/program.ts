@@ -3,6 +3,7 @@ import { asFemtoError, FemtoError } from '../../platform/errors.js';
 import { EXIT, EXIT_HELP, exitCodeOf } from './exit-codes.js';
 import { addFactoryCommands } from './factory-commands.js';
 import { addFeedCommands } from './feed-commands.js';
+import { addNetworkCommands } from './network-commands.js';
 import { addOfflineCommands, type OfflineTools } from './offline-commands.js';
 import { addRegistryCommands } from './registry-commands.js';
 import { addServiceCommands } from './service-commands.js';
@@ -28,6 +29,7 @@ export function femtopkiProgram(tools: OfflineTools, version: string): Command {
   addServiceCommands(program);
   addFactoryCommands(program);
   addFeedCommands(program);
+  addNetworkCommands(program);
   addRegistryCommands(program);
   addVendorCommands(program);
   addUnitCommands(program);
