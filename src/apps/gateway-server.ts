@@ -4,8 +4,9 @@
  * feed, and serials that chain to us without being in the record.
  */
 import { createServer } from 'node:https';
-import { makeSessionDesk } from '../lifecycle/admission/index.js';
+import { makeSessionDesk, makeSnapshots } from '../lifecycle/admission/index.js';
 import { sessionStore } from '../lifecycle/admission/session-store.pg.js';
+import { snapshotStore } from '../lifecycle/admission/snapshot-store.pg.js';
 import { listenOn } from '../platform/db/notifications.pg.js';
 import { LEDGER_CHANNEL } from '../platform/ledger/sequencer.js';
 import { listen } from '../platform/listen.js';
@@ -62,6 +63,7 @@ await runApp('gateway-server', async (app) => {
       onTrouble: (err) => log.warn({ err }, 'nothing is decided: the record cannot be asked'),
     }),
     sessions: makeSessionDesk({ ...core, db: transactor, sessions: sessionStore }),
+    snapshots: makeSnapshots({ db: transactor, clock, store: snapshotStore }),
     feed: core.feed,
     feedWatch,
     crlUrl: (label) => `${app.config.publicUrls.status}/crl/${label}.crl`,

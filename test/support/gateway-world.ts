@@ -8,8 +8,9 @@ import { createServer, type Server } from 'node:https';
 import type { AddressInfo } from 'node:net';
 import { join } from 'node:path';
 import { wireAdmission } from '../../src/apps/wire-admission.js';
-import { makeSessionDesk } from '../../src/lifecycle/admission/index.js';
+import { makeSessionDesk, makeSnapshots } from '../../src/lifecycle/admission/index.js';
 import { sessionStore } from '../../src/lifecycle/admission/session-store.pg.js';
+import { snapshotStore } from '../../src/lifecycle/admission/snapshot-store.pg.js';
 import { beatHeart } from '../../src/platform/db/heartbeat.pg.js';
 import { makeLeases } from '../../src/platform/db/lease.pg.js';
 import { listenOn } from '../../src/platform/db/notifications.pg.js';
@@ -73,6 +74,7 @@ export async function startGatewayWorld(options: { geo?: GeoLookup } = {}): Prom
     const handler = makeGatewayHandler({
       admission,
       sessions: makeSessionDesk({ ...core, db: core.transactor, sessions: sessionStore }),
+      snapshots: makeSnapshots({ db: core.transactor, clock: core.clock, store: snapshotStore }),
       feed: core.feed,
       feedWatch,
       crlUrl: (label) => `http://127.0.0.1:8080/crl/${label}.crl`,

@@ -5,6 +5,7 @@ import {
   type AskingGateway,
   makeAuthorise,
   type SessionDesk,
+  type Snapshots,
 } from '../../lifecycle/admission/index.js';
 import type { Feed } from '../../lifecycle/feed/index.js';
 import { asFemtoError, FemtoError } from '../../platform/errors.js';
@@ -15,11 +16,13 @@ import type { DecisionSign } from './decision-sign.js';
 import { type FeedHandler, makeFeedHandler } from './feed-handler.js';
 import type { FeedWatch } from './feed-watch.js';
 import { makeSessionHandler, type SessionHandler } from './session-handler.js';
+import { answerSnapshot } from './snapshot-handler.js';
 
 /** What the gateway port needs. `sign` = the decision key of this process. */
 export interface GatewayRimDeps extends Pick<CallerDeps, 'issuers' | 'machines' | 'certificates'> {
   readonly admission: AdmissionDeps;
   readonly sessions: SessionDesk;
+  readonly snapshots: Snapshots;
   readonly feed: Pick<Feed, 'read' | 'acknowledge'>;
   readonly feedWatch: FeedWatch;
   /** Where the CRL of a CA is fetched, by the CA's label. */
@@ -38,6 +41,7 @@ export function makeGatewayHandler(deps: GatewayRimDeps): (request: IncomingMess
     authorise: makeAuthoriseHandler({ authorise: makeAuthorise(admission), sign, canSign: deps.canSign }),
     feed: makeFeedHandler({ feed, watch, crlUrl, sign, clock: admission.clock }),
     sessions: makeSessionHandler(deps.sessions),
+    snapshot: (gateway: AskingGateway, query: URLSearchParams) => answerSnapshot(deps, gateway, query),
   };
   return (request, response) => {
     const traceId = traceIdOf(request);
@@ -45,9 +49,9 @@ export function makeGatewayHandler(deps: GatewayRimDeps): (request: IncomingMess
     response.once('close', () => gone.abort());
     const call: Call = { request, signal: gone.signal, gateway: null };
     answer(handlers, call)
-      .then(({ mediaType, text }) => {
+      .then(({ mediaType, content }) => {
         response.writeHead(200, { 'content-type': mediaType, 'cache-control': 'no-store' });
-        response.end(text);
+        response.end(content);
       })
       .catch((thrown: unknown) => {
         const error = asFemtoError(thrown);
@@ -67,8 +71,8 @@ interface Call {
 }
 
 interface Answer {
-  readonly mediaType: 'application/json' | 'application/jose';
-  readonly text: string;
+  readonly mediaType: 'application/json' | 'application/jose' | 'application/octet-stream';
+  readonly content: string | Buffer;
 }
 
 interface Handlers {
@@ -76,9 +80,10 @@ interface Handlers {
   readonly authorise: AuthoriseHandler;
   readonly feed: FeedHandler;
   readonly sessions: SessionHandler;
+  readonly snapshot: (gateway: AskingGateway, query: URLSearchParams) => Promise<Buffer>;
 }
 
-async function answer({ callers, authorise, feed, sessions }: Handlers, call: Call): Promise<Answer> {
+async function answer({ callers, authorise, feed, sessions, snapshot }: Handlers, call: Call): Promise<Answer> {
   const { request, signal } = call;
   // Cut and not parsed as a URL: that throws for paths that anybody may send.
   const [pathname = '', ...rest] = (request.url ?? '').split('?');
@@ -100,8 +105,13 @@ async function answer({ callers, authorise, feed, sessions }: Handlers, call: Ca
       return json(await sessions.questions(gateway));
     case PROBE_ANSWER:
       return json(await sessions.answer(gateway, request));
+    case SNAPSHOT:
+      return { mediaType: 'application/octet-stream', content: await snapshot(gateway, query) };
     default:
-      return { mediaType: 'application/jose', text: await feed.page({ gateway, query, signal, stillAllowed: prove }) };
+      return {
+        mediaType: 'application/jose',
+        content: await feed.page({ gateway, query, signal, stillAllowed: prove }),
+      };
   }
 }
 
@@ -111,8 +121,17 @@ const FEED_ACKS = 'POST /v1/feed/acks';
 const SESSION_EVENTS = 'POST /v1/session-events';
 const PROBES = 'GET /v1/probes';
 const PROBE_ANSWER = 'POST /v1/probes';
-const PATHS: ReadonlySet<string> = new Set([AUTHORISE, FEED, FEED_ACKS, SESSION_EVENTS, PROBES, PROBE_ANSWER]);
+const SNAPSHOT = 'GET /v1/snapshot';
+const PATHS: ReadonlySet<string> = new Set([
+  AUTHORISE,
+  FEED,
+  FEED_ACKS,
+  SESSION_EVENTS,
+  PROBES,
+  PROBE_ANSWER,
+  SNAPSHOT,
+]);
 
 function json(body: unknown): Answer {
-  return { mediaType: 'application/json', text: JSON.stringify(body) };
+  return { mediaType: 'application/json', content: JSON.stringify(body) };
 }
