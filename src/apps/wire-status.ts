@@ -1,17 +1,19 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { IssuerDirectory } from '../lifecycle/registry/index.js';
 import { crlStore } from '../lifecycle/status/crl-store.pg.js';
-import { STATUS_CHANNEL } from '../lifecycle/status/index.js';
+import { makeIndexedStatusReader, STATUS_CHANNEL, StatusIndex } from '../lifecycle/status/index.js';
+import { statusChangeReader } from '../lifecycle/status/status-changes.pg.js';
+import { statusIndexSource } from '../lifecycle/status/status-index-source.pg.js';
 import { makeStatusReader, ocspSignerStore } from '../lifecycle/status/status-reader.pg.js';
 import type { Clock } from '../platform/clock.js';
 import { listenOn } from '../platform/db/notifications.pg.js';
 import type { Transactor } from '../platform/db/transaction.js';
-import { cursors } from '../platform/ledger/cursors.pg.js';
 import type { Signer } from '../platform/signer.js';
 import { handleCrl } from '../protocol/crl/crl-http.js';
 import { type CrlShelf, makeCrlShelf } from '../protocol/crl/crl-shelf.js';
 import { handleOcsp, type OcspEvent } from '../protocol/ocsp/ocsp-http.js';
 import { makeOcspResponder, type OcspResponder } from '../protocol/ocsp/ocsp-responder.js';
+import { ReplyCache } from '../protocol/ocsp/reply-cache.js';
 import { makeResponderDirectory, type ResponderDirectory } from '../protocol/ocsp/responder-directory.js';
 import { type StatusWatch, startStatusWatch } from '../protocol/ocsp/status-watch.js';
 import { handleTime, type TimeDeps } from '../protocol/time/time-http.js';
@@ -57,9 +59,20 @@ export async function openStatusService(deps: StatusServiceDeps): Promise<Status
     clock,
     ceremonial: () => ceremony.map(({ der }) => der),
   });
+  const cache = new ReplyCache();
+  const watch = startStatusWatch({
+    cache,
+    changes: statusChangeReader,
+    source: statusIndexSource,
+    index: new StatusIndex(),
+    transactor,
+    clock,
+    onTrouble,
+  });
   const responder = makeOcspResponder({
     directory,
-    status: makeStatusReader(transactor.read),
+    status: makeIndexedStatusReader(watch, makeStatusReader(transactor.read), clock),
+    cache,
     signer: deps.signer,
     clock,
     goodSeconds: deps.goodSeconds,
@@ -67,7 +80,6 @@ export async function openStatusService(deps: StatusServiceDeps): Promise<Status
     onTrouble,
   });
   const nowMs = (): number => clock.now().getTime();
-  const watch = startStatusWatch({ cache: responder.cache, cursors, transactor, onTrouble }, nowMs);
   const stopListening = listenOn(deps.databaseUrl, STATUS_CHANNEL, (payload) => watch.notice(payload), onTrouble);
   let crlsAskedAtMs = Number.NEGATIVE_INFINITY;
   const shelf = makeCrlShelf({

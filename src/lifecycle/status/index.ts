@@ -31,6 +31,9 @@ export {
 export { type StatusDecision, setStatus, statusKey } from './set-status.js';
 export { unexplainedAbsences } from './shrink-guard.js';
 export type * from './status-changes.js';
+export { dayOf, type IndexedCertificate, type IndexedStatus, keptFrom, StatusIndex } from './status-index.js';
+export type { IssuedGroup, PageEnd, RowGroup, StatusIndexSource } from './status-index-source.js';
+export { type IndexStanding, makeIndexedStatusReader } from './status-reader-indexed.js';
 export {
   type CredentialStatusReader,
   STATUS_CHANNEL,

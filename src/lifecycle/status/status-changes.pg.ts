@@ -81,7 +81,8 @@ async function snapshot(tx: Transaction): Promise<StatusSnapshot> {
 
 async function changesAfter(tx: Transaction, query: StatusChangeQuery): Promise<StatusChanges> {
   const { after, kinds, numberedMax = NUMBERED_MAX, unnumberedMax = UNNUMBERED_MAX } = query;
-  const { rows } = await tx.query<Row>(CHANGES, [after.epoch, after.seq, numberedMax, unnumberedMax, kinds]);
+  const bounds = [after.epoch, after.seq, numberedMax, unnumberedMax, kinds];
+  const { rows } = await tx.query<Row>(CHANGES, bounds, { preparedAs: 'status-changes' });
   const [first] = rows;
   const at = snapshotOf(first);
   if (!first || at.end.epoch !== after.epoch) return resync('unknown-epoch', at);

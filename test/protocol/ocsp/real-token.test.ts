@@ -16,6 +16,7 @@ import { openStatusPort, opensslOcsp, type StatusPort } from '../../support/stat
 /** The whole road with a real PKCS#11 token and the real signer: issue, publish, ask, revoke, publish, ask. */
 let world: IssuanceWorld;
 let port: StatusPort;
+let openPort: (options?: { dir: string }) => Promise<StatusPort>;
 let publisher: CrlPublisher;
 let beats: NodeJS.Timeout;
 let now = (): Date => new Date();
@@ -27,7 +28,8 @@ beforeAll(async () => {
   await beat();
   beats = setInterval(() => void beat(), 1_000);
   const allCas = await world.issuers.all();
-  port = await openStatusPort({ ...world, signer: world.token.connect('status'), allCas });
+  openPort = (options) => openStatusPort({ ...world, signer: world.token.connect('status'), allCas }, options);
+  port = await openPort();
   publisher = makeCrlPublisher({
     store: crlStore,
     transactor: world.transactor,
@@ -128,9 +130,15 @@ describe('status with the real signer', () => {
       await tx.query('INSERT INTO hidden SELECT * FROM revoked_certificate WHERE serial = $1', [serial]);
       await tx.query('DELETE FROM revoked_certificate WHERE issuer_id = $1 AND serial = $2', [issuerId, serial]);
     });
+    // One that was there before remembers it; one that starts now believes the database, and only the signer knows better.
+    expect(await ask(serial, true)).toContain(': revoked');
+    const first = port;
+    port = await openPort({ dir: first.dir });
     expect(await ask(serial, true)).toContain('trylater (3)');
     expect(await ask(serial, false)).toContain('trylater (3)');
     expect(String(port.troubles.at(-1))).toContain('newest CRL lists this serial');
+    await port.close();
+    port = first;
   });
 
   test('C1: after the clock was set back two hours the number rises and thisUpdate does not fall', async () => {
