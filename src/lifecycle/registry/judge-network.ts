@@ -87,6 +87,7 @@ export function judgeNetwork(policy: CompiledPolicy, subject: NetworkSubject, ge
       action = stricter(action, decided);
     } else if (strictness(winner.action) > strictness(decided)) continue;
     if (decided === 'allow') break;
+    if (winner.action === 'allow') continue;
     reasons.push(reason);
     rules.push(winner.name);
   }

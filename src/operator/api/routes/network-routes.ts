@@ -92,7 +92,7 @@ export function networkRoutes(deps: OperatorDeps): Route[] {
       method: 'POST',
       path: '/network-policies/dry-run',
       summary: 'Judges past traffic by a version, or by rules that are not proposed yet; changes nothing',
-      roles: READERS,
+      roles: DECIDERS,
       body: z.strictObject({ version: version.optional(), document: documentBody.optional(), hours }),
       bodyBytesMax: POLICY_BYTES_MAX,
       handler: async ({ body }) => {
