@@ -40,6 +40,7 @@ import { sharedKeyFile } from './shared-key-file.js';
 import type { Core } from './wire-core.js';
 import { wireEnrol } from './wire-enrol.js';
 import { wireIssuance } from './wire-issuance.js';
+import { CASES_LOOK_MS, caseClock } from './worker-cases.js';
 import { ledgerConsumers } from './worker-consumers.js';
 import { GATEWAYS_LOOK_MS, gatewayWatch } from './worker-gateways.js';
 import { showWorker } from './worker-metrics.js';
@@ -187,6 +188,7 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
       },
     }),
     startLeasedLoop({ ...alone, name: 'gateway-watch', everyMs: GATEWAYS_LOOK_MS, run: gatewayWatch(core, log) }),
+    startLeasedLoop({ ...alone, name: 'case-clock', everyMs: CASES_LOOK_MS, run: caseClock(core, log) }),
     startLeasedLoop({
       ...alone,
       name: RENEWAL_SCAN_LEASE,

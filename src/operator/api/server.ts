@@ -10,6 +10,7 @@ import type { Person } from '../people/person.js';
 import { openApiDocument } from './openapi.js';
 import type { OperatorDeps } from './operator-deps.js';
 import type { Route } from './route.js';
+import { caseRoutes } from './routes/case-routes.js';
 import { factoryRoutes } from './routes/factory-routes.js';
 import { gatewayRoutes } from './routes/gateway-routes.js';
 import { networkRoutes } from './routes/network-routes.js';
@@ -35,6 +36,7 @@ export function operatorRoutes(deps: OperatorDeps): Route[] {
     ...networkRoutes(deps),
     ...unitRoutes(deps),
     ...trustRoutes(deps),
+    ...caseRoutes(deps),
   ];
 }
 

@@ -1,3 +1,4 @@
+import { lateness } from '../../lifecycle/incident/index.js';
 import type { Prisma } from '../../platform/db/client.prisma.js';
 import type { OperatorViews } from './views.js';
 
@@ -197,6 +198,35 @@ export function operatorViews(prisma: Prisma): OperatorViews {
       many(prisma.deadLetter.findMany({ where: { resolvedAt: null }, orderBy: { id: 'desc' }, take: 200 })),
     cases: (state) =>
       many(prisma.incidentCase.findMany({ where: state ? { state } : {}, orderBy: { id: 'desc' }, take: 200 })),
+    case: async (id, now) => {
+      const found = await prisma.incidentCase.findUnique({ where: { id }, include: { events: true, duties: true } });
+      if (!found) return null;
+      const { events, duties, ...row } = found;
+      const evidence = await prisma.evidence.findMany({ where: { caseId: id }, orderBy: { id: 'asc' }, take: 1000 });
+      return plain({
+        ...row,
+        owed: duties
+          .sort((a, b) => a.dueAt.getTime() - b.dueAt.getTime())
+          .map(({ duty, pack, dueAt, doneAt, receipt }) => ({
+            duty,
+            pack,
+            dueAt,
+            doneAt,
+            receipt,
+            late: lateness(dueAt, doneAt, now),
+          })),
+        timeline: [
+          { at: row.openedAt, kind: 'opened', actor: 'system:detection', note: row.kind },
+          ...events.map(({ at, kind, actor, note }) => ({ at, kind, actor, note })),
+          ...evidence.map(({ at, code, grade, facts }) => ({
+            at,
+            kind: 'evidence',
+            actor: 'system:detection',
+            note: `${code} (${grade}), ledger ${ledgerOf(facts)}`,
+          })),
+        ].sort((a, b) => a.at.getTime() - b.at.getTime()),
+      });
+    },
     ledger: ({ subject, kind, limit }) =>
       many(
         prisma.ledger.findMany({
@@ -212,6 +242,12 @@ export function operatorViews(prisma: Prisma): OperatorViews {
       >`SELECT DISTINCT ON (c.issuer_id) i.label AS issuer, c.number, c.this_update, c.next_update, c.entry_count
                                        FROM crl c JOIN issuer i ON i.id = c.issuer_id ORDER BY c.issuer_id, c.number DESC`),
   };
+}
+
+/** Which entry an evidence was read from. */
+function ledgerOf(facts: string): string {
+  const { source } = JSON.parse(facts) as { source?: { epoch?: unknown; seq?: unknown } };
+  return source ? `${source.epoch}:${source.seq}` : 'unknown';
 }
 
 async function one(row: Promise<object | null>): Promise<unknown> {

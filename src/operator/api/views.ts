@@ -13,6 +13,8 @@ export interface OperatorViews {
   overdue(): Promise<Record<string, unknown>[]>;
   deadLetters(): Promise<Record<string, unknown>[]>;
   cases(state?: string): Promise<Record<string, unknown>[]>;
+  /** With what it owes, and everything that happened in order of time; null: there is none. */
+  case(id: number, now: Date): Promise<Record<string, unknown> | null>;
   ledger(filter: {
     subject?: string | undefined;
     kind?: string | undefined;

@@ -223,6 +223,49 @@ function addCases(program: Command): void {
     'case acknowledge 3',
     'case acknowledge 3 --as approver',
   );
+  const one = (id: string, act = ''): string => `/cases/${encodeURIComponent(id)}${act}`;
+  withExamples(
+    incident
+      .command('show <id>')
+      .description('one case: since when somebody knew, what is owed until when, all that happened')
+      .action((id: string, _options, command: Command) => callAndPrint(command, { method: 'GET', path: one(id) })),
+    'case show 3',
+    'case show 3 -o json',
+  );
+  withExamples(
+    incident
+      .command('fact <id>')
+      .description('records a confirmed new fact, which the authority is owed by its own time')
+      .requiredOption('--fact <text>', 'what is known now')
+      .action((id: string, body: { fact: string }, command: Command) =>
+        callAndPrint(command, { method: 'POST', path: one(id, '/facts'), body }),
+      ),
+    'case fact 3 --fact "the same key was seen at two gateways on 24 November"',
+    'case fact 3 --fact "four more cells are affected" --dry-run',
+  );
+  withExamples(
+    incident
+      .command('report <id>')
+      .description('says that an owed report went out')
+      .requiredOption('--duty <name>', 'as case show names it')
+      .requiredOption('--receipt <text>', 'what the receiver gave for it')
+      .action((id: string, body: { duty: string; receipt: string }, command: Command) =>
+        callAndPrint(command, { method: 'POST', path: one(id, '/reports'), body }),
+      ),
+    'case report 3 --duty network-initial --receipt "receipt 2026-1124-7"',
+    'case report 3 --duty privacy-authority --receipt "receipt P-881" --dry-run',
+  );
+  withExamples(
+    incident
+      .command('close <id>')
+      .description('closes a case that owes no report')
+      .requiredOption('--reason <text>', 'what became of it')
+      .action((id: string, body: { reason: string }, command: Command) =>
+        callAndPrint(command, { method: 'POST', path: one(id, '/close'), body }),
+      ),
+    'case close 3 --reason "unit retired, both holders cut off"',
+    'case close 3 --reason "false alarm, reported as such" --dry-run',
+  );
   withExamples(
     program
       .command('ledger')
