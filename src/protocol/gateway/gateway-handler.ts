@@ -50,7 +50,11 @@ export function makeGatewayHandler(deps: GatewayRimDeps): (request: IncomingMess
     const call: Call = { request, signal: gone.signal, gateway: null };
     answer(handlers, call)
       .then(({ mediaType, content }) => {
-        response.writeHead(200, { 'content-type': mediaType, 'cache-control': 'no-store' });
+        response.writeHead(200, {
+          'content-type': mediaType,
+          'cache-control': 'no-store',
+          'content-length': Buffer.byteLength(content),
+        });
         response.end(content);
       })
       .catch((thrown: unknown) => {
