@@ -5,6 +5,8 @@
  * Started by signer.ts, which watches it; without that parent it ends.
  */
 import { mkdirSync } from 'node:fs';
+import { availableParallelism } from 'node:os';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { pino } from 'pino';
 import { describeAttributes } from '../platform/hsm/check-key-attributes.js';
 import type { ChildMessage, ParentMessage } from '../platform/hsm/child-messages.js';
@@ -20,13 +22,18 @@ import { readSignerConfig, type SignerConfig } from '../platform/hsm/signer-conf
 import { listenForRoles } from '../platform/hsm/signer-sockets.js';
 import { SigningDesk } from '../platform/hsm/signing-desk.js';
 import { TokenFault } from '../platform/hsm/token.js';
-import { openPkcs11Token } from '../platform/hsm/token.pkcs11.js';
+import { TOKEN_THREAD } from '../platform/hsm/token.pkcs11.js';
 import { type LoginOutcome, TokenKeeper } from '../platform/hsm/token-keeper.js';
+import { TokenThreads } from '../platform/hsm/token-threads.js';
 import { systemClock } from '../platform/system-clock.js';
 
 /** Exit codes the parent acts on (sysexits.h): configuration, and input/output. */
 export const EXIT_KEY_REFUSED = 78;
 const EXIT_DISK_FAILURE = 74;
+const EXIT_THREAD_LOST = 70;
+const LOOP_DELAY_RESOLUTION_MS = 10;
+/** More threads than this wait for each other inside a software token. */
+const TOKEN_THREADS_DEFAULT_MAX = 4;
 
 export async function runSignerClass(keyClass: KeyClass, configPath: string): Promise<void> {
   const log = pino({ base: { app: 'signer', keyClass } }, pino.destination({ dest: 2, sync: true }));
@@ -36,8 +43,19 @@ export async function runSignerClass(keyClass: KeyClass, configPath: string): Pr
   const marker = new PinMarker(config.stateDir);
   const judge = await judgeOf(config, keyClass);
   const journal = await Journal.open(config.stateDir, keyClass, config.journal.rotateBytes);
+  const threadCount = config.tokenThreads ?? Math.min(availableParallelism(), TOKEN_THREADS_DEFAULT_MAX);
+  const threads = new TokenThreads({
+    entry: TOKEN_THREAD,
+    // Heads are signed one after another.
+    count: keyClass === 'audit' ? 1 : threadCount,
+    settings: config,
+    onLost: (failure) => {
+      log.fatal({ err: failure }, 'a token thread ended by itself; ending');
+      process.exit(EXIT_THREAD_LOST);
+    },
+  });
   const keeper = new TokenKeeper({
-    open: () => openPkcs11Token(config),
+    threads,
     labels: labelsOfClass(config, keyClass),
     turn: loginTurn,
     marker,
@@ -96,15 +114,22 @@ export async function runSignerClass(keyClass: KeyClass, configPath: string): Pr
   const stop = async (): Promise<void> => {
     desk.stop();
     await sockets.close();
-    keeper.close();
+    await keeper.close();
     await journal.close();
     process.exit(0);
   };
   process.on('disconnect', () => void stop());
   process.on('SIGTERM', () => void stop());
   process.on('SIGINT', () => undefined); // Ctrl-C reaches the whole group: the parent decides the order
+  const loopDelay = monitorEventLoopDelay({ resolution: LOOP_DELAY_RESOLUTION_MS });
+  loopDelay.enable();
   process.on('message', (message: ParentMessage) => {
-    if (message.kind === 'ping') tell({ kind: 'pong', counts: desk.counts(), journalled: journal.counter });
+    if (message.kind === 'ping') {
+      const loopDelayP99Ms = Math.max(0, loopDelay.percentile(99) / 1e6 - LOOP_DELAY_RESOLUTION_MS);
+      loopDelay.reset();
+      const tokenSilentMs = keeper.silentMs();
+      tell({ kind: 'pong', counts: desk.counts(), journalled: journal.counter, tokenSilentMs, loopDelayP99Ms });
+    }
     if (message.kind === 'stop') void stop();
   });
   void keeper.start();

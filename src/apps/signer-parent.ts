@@ -28,6 +28,7 @@ interface ClassProcess {
   restarts: number;
   counts: DeskCounts;
   journalled: number;
+  loopDelayP99Ms: number;
 }
 
 export class SignerParent {
@@ -52,6 +53,7 @@ export class SignerParent {
       restarts: 0,
       counts: { signed: {}, refused: {}, queued: 0 },
       journalled: 0,
+      loopDelayP99Ms: 0,
     }));
   }
 
@@ -82,11 +84,12 @@ export class SignerParent {
 
   metrics(): string {
     const lines = ['# TYPE femtopki_signer_ready gauge', '# TYPE femtopki_signer_signatures_total counter'];
-    for (const { keyClass, state, counts, restarts, journalled } of this.classes) {
+    for (const { keyClass, state, counts, restarts, journalled, loopDelayP99Ms } of this.classes) {
       lines.push(`femtopki_signer_ready{class="${keyClass}"} ${state === 'ready' ? 1 : 0}`);
       lines.push(`femtopki_signer_restarts_total{class="${keyClass}"} ${restarts}`);
       lines.push(`femtopki_signer_journal_seq{class="${keyClass}"} ${journalled}`);
       lines.push(`femtopki_signer_queued{class="${keyClass}"} ${counts.queued}`);
+      lines.push(`femtopki_signer_loop_delay_p99_seconds{class="${keyClass}"} ${loopDelayP99Ms / 1_000}`);
       for (const [key, count] of Object.entries(counts.signed)) {
         lines.push(`femtopki_signer_signatures_total{class="${keyClass}",key="${key}"} ${count}`);
       }
@@ -132,6 +135,9 @@ export class SignerParent {
       case 'pong':
         one.counts = message.counts;
         one.journalled = message.journalled;
+        one.loopDelayP99Ms = message.loopDelayP99Ms;
+        // Its loop goes on while a thread of it hangs in the token.
+        if (message.tokenSilentMs > this.deadlineMs(one)) this.replace(one);
         break;
       case 'key-refused':
         this.log.fatal({ keyClass: one.keyClass }, message.message);
@@ -166,14 +172,20 @@ export class SignerParent {
     for (const one of this.classes) {
       const { child } = one;
       if (!child?.connected) continue;
-      if (now - one.heardMs > (this.loggingIn === one ? OPEN_MS : HANG_MS)) {
-        this.log.error({ keyClass: one.keyClass, pid: child.pid }, 'the token does not answer; replacing its process');
-        one.state = 'hung';
-        child.kill('SIGKILL');
-      } else {
-        send(child, { kind: 'ping' });
-      }
+      if (now - one.heardMs > this.deadlineMs(one)) this.replace(one);
+      else send(child, { kind: 'ping' });
     }
+  }
+
+  private deadlineMs(one: ClassProcess): number {
+    return this.loggingIn === one ? OPEN_MS : HANG_MS;
+  }
+
+  /** Nothing short of its end gets a process out of a call into a hanging module. */
+  private replace(one: ClassProcess): void {
+    this.log.error({ keyClass: one.keyClass, pid: one.child?.pid }, 'the token does not answer; replacing its process');
+    one.state = 'hung';
+    one.child?.kill('SIGKILL');
   }
 
   private ended(one: ClassProcess, code: number | null, signal: NodeJS.Signals | null): void {

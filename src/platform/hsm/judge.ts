@@ -50,6 +50,8 @@ export class Judge {
   private readonly facts = new Map<string, KeyFacts>();
   private readonly issuerHashes = new Map<string, OcspIssuerHashes>();
   private readonly judgedCrls = new Map<string, NewestCrl>();
+  /** Looked up once a batch: an OCSP answer alone costs less than asking the file system for its CRL's file. */
+  private newestCrls = new Map<string, NewestCrl | undefined>();
   private tokenSpkis: ReadonlySet<string> = new Set();
 
   constructor(private readonly deps: JudgeDeps) {}
@@ -64,6 +66,11 @@ export class Judge {
     for (const issuerLabel of Object.values(this.deps.config.purposes.ocsp.keys)) {
       this.issuerHashes.set(issuerLabel, ocspIssuerHashes(entryOf(this.deps.hierarchy, issuerLabel)));
     }
+  }
+
+  /** What is judged from now on is judged by the CRLs of now. */
+  startBatch(): void {
+    this.newestCrls.clear();
   }
 
   judge(request: SignRequest, role: SignerRole): Verdict {
@@ -109,7 +116,7 @@ export class Judge {
         const { keys, lifeSecondsMax } = config.purposes.ocsp;
         const issuerLabel = keys[request.keyLabel] ?? deny('The OCSP key serves no CA.');
         const issuer = this.issuerHashes.get(issuerLabel) ?? deny('The CA of the OCSP key is not known.');
-        const newestCrl = () => crls.newest(issuerLabel);
+        const newestCrl = () => this.newestCrl(issuerLabel);
         judgeOcsp(request, { responder: key, issuer, lifeSecondsMax, skewMs, nowMs, newestCrl });
         return {};
       }
@@ -132,6 +139,14 @@ export class Judge {
         return {};
       }
     }
+  }
+
+  private newestCrl(issuerLabel: string): NewestCrl | undefined {
+    const known = this.newestCrls.get(issuerLabel);
+    if (known || this.newestCrls.has(issuerLabel)) return known;
+    const crl = this.deps.crls.newest(issuerLabel);
+    this.newestCrls.set(issuerLabel, crl);
+    return crl;
   }
 
   private ocspKeyOf(issuerLabel: string): Buffer | undefined {

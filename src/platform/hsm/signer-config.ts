@@ -41,6 +41,11 @@ const configSchema = z.strictObject({
   stateDir: z.string().min(1),
   /** Unix sockets. */
   runDir: z.string().min(1),
+  /**
+   * Calls into the token at one time, for each key class; default: one a core, 4 at most. A token behind a network wants
+   * as many as its rate times its answer time, e.g. 8 for 3,000/s and 1 ms with room to spare.
+   */
+  tokenThreads: z.int().min(1).max(64).optional(),
   /** Leaves a second over all purposes. */
   leavesPerSecondMax: z.int().positive().default(5_000),
   /** How far a time in a TBS may differ from this host's clock, in seconds. */

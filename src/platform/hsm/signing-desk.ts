@@ -1,6 +1,6 @@
 /**
- * The signer's assembly line: queue → judge → journal (one fdatasync a batch) → token → answer. While the token works on
- * one batch, the next is judged and journalled.
+ * The signer's assembly line: queue → judge → journal (one fdatasync a batch) → token threads → answer. While the threads
+ * work on one batch, the next is judged and journalled.
  */
 import { hash, verify } from 'node:crypto';
 import { rawToDer } from '../../x509/ecdsa.js';
@@ -21,8 +21,12 @@ const QUEUE_BYTES_MAX = 192 * 1024 * 1024;
 const BATCH_ITEMS_MAX = 256;
 /** The caller has given up after 5 s: what is signed later than that only makes serials to revoke. */
 const WAIT_MS_MAX = 4_500;
-/** Longest stretch of token calls between two looks at the sockets. */
-const SLICE_MS = 10;
+/** Longest stretch of judging between two looks at the sockets. */
+const SLICE_MS = 1;
+/** Journalled rows with the threads before the next batch may join them: enough that none idles during an fdatasync. */
+const IN_FLIGHT_ITEMS = 256;
+/** Rows for one thread at a time: a message costs as much as a tenth of a signature. */
+const PARCEL_ITEMS_MAX = 32;
 
 const LEAVES: ReadonlySet<SignPurpose> = new Set(['operational', 'bootstrap', 'services', 'preissue']);
 /** Signed rarely and believed by many: checked here. Issuance checks each leaf itself, at its own cost. */
@@ -72,6 +76,10 @@ export class SigningDesk {
   private queue: Waiting[] = [];
   private queuedBytes = 0;
   private wake: (() => void) | undefined;
+  private inFlight = 0;
+  private roomMade: (() => void) | undefined;
+  /** Rows that change what the signer remembers, one after another: an older CRL must not be remembered after a newer. */
+  private inOrder: Promise<void> = Promise.resolve();
   private stopped = false;
   private readonly signed = new Map<string, number>();
   private readonly refused = new Map<string, number>();
@@ -81,6 +89,10 @@ export class SigningDesk {
   submit(item: DeskItem): void {
     if (this.queue.length >= QUEUE_ITEMS_MAX || this.queuedBytes > QUEUE_BYTES_MAX) {
       this.refuse(item, { ok: false, code: 'HSM_UNAVAILABLE', message: 'The signer is busy; try again in a second.' });
+      return;
+    }
+    if (this.deps.keeper.isSilent) {
+      this.refuse(item, unavailable('The token does not answer; its process is about to be replaced.'));
       return;
     }
     const { request, role, answer } = item;
@@ -98,12 +110,11 @@ export class SigningDesk {
   }
 
   async run(): Promise<void> {
-    let next = this.prepare();
     while (!this.stopped) {
-      const batch = await next;
-      if (this.deps.lookAhead) next = this.prepare();
-      await this.signAll(batch);
-      if (!this.deps.lookAhead) next = this.prepare();
+      const batch = await this.prepare();
+      while (this.inFlight >= IN_FLIGHT_ITEMS) await this.room();
+      const signing = this.sign(batch);
+      if (!this.deps.lookAhead) await signing;
     }
   }
 
@@ -117,11 +128,17 @@ export class SigningDesk {
     while (this.queue.length === 0 && !this.stopped) await this.work();
     const batch = this.queue.splice(0, this.deps.lookAhead ? BATCH_ITEMS_MAX : 1);
     const accepted: Accepted[] = [];
+    let sliceStartMs = this.deps.nowMs();
+    this.deps.judge.startBatch();
     for (const item of batch) {
       this.queuedBytes -= item.request.tbs.length;
       const verdict = this.verdict(item);
       if (verdict.ok) accepted.push(accept(item, verdict));
       else this.refuse(item, verdict);
+      if (this.deps.nowMs() - sliceStartMs > SLICE_MS) {
+        await new Promise((resolve) => setImmediate(resolve));
+        sliceStartMs = this.deps.nowMs();
+      }
     }
     try {
       await this.deps.journal.append(accepted, this.deps.now());
@@ -160,26 +177,36 @@ export class SigningDesk {
     }
   }
 
-  private async signAll(batch: readonly Accepted[]): Promise<void> {
-    let sliceStartMs = this.deps.nowMs();
+  /** Ends when every row has its answer. */
+  private async sign(batch: readonly Accepted[]): Promise<void> {
+    const { threadCount } = this.deps.keeper;
+    const parcelItems = Math.min(PARCEL_ITEMS_MAX, Math.ceil(batch.length / threadCount));
+    this.inFlight += batch.length;
+    const parcels: Accepted[][] = [];
     for (const item of batch) {
-      const { key, request, tbsSha256 } = item;
-      const digest = key.hash === 'sha256' ? tbsSha256 : hash(key.hash, request.tbs, 'buffer');
-      const raw = this.deps.keeper.trySign(key.label, digest);
-      if (Buffer.isBuffer(raw)) this.finish(item, raw);
-      else await this.signAgain(item, digest, raw);
-      if (this.deps.nowMs() - sliceStartMs > SLICE_MS) {
-        await new Promise((resolve) => setImmediate(resolve));
-        sliceStartMs = this.deps.nowMs();
-      }
+      const last = parcels.at(-1);
+      if (hasConsequence(item)) this.inOrder = this.inOrder.then(() => this.signParcel([item]));
+      else if (last && last.length < parcelItems && last[0]?.key === item.key) last.push(item);
+      else parcels.push([item]);
     }
+    await Promise.all([this.inOrder, ...parcels.map((parcel) => this.signParcel(parcel))]);
   }
 
-  private async signAgain(item: Accepted, digest: Buffer, fault: TokenFault): Promise<void> {
+  /** Rows of one key, in one thread. */
+  private async signParcel(parcel: readonly Accepted[]): Promise<void> {
     try {
-      this.finish(item, await this.deps.keeper.signAgain(item.key.label, digest, fault));
+      const label = parcel[0]?.key.label ?? '';
+      const signed = await this.deps.keeper.sign(label, parcel.map(digestOf));
+      for (const [index, item] of parcel.entries()) {
+        const raw = signed[index];
+        if (Buffer.isBuffer(raw)) this.finish(item, raw);
+        else this.fail(item, raw);
+      }
     } catch (failure) {
-      this.fail(item, failure);
+      for (const item of parcel) this.fail(item, failure);
+    } finally {
+      this.inFlight -= parcel.length;
+      this.roomMade?.();
     }
   }
 
@@ -222,6 +249,15 @@ export class SigningDesk {
     item.answer(result);
   }
 
+  private room(): Promise<void> {
+    return new Promise((resolve) => {
+      this.roomMade = () => {
+        this.roomMade = undefined;
+        resolve();
+      };
+    });
+  }
+
   private work(): Promise<void> {
     return new Promise((resolve) => {
       this.wake = () => {
@@ -238,6 +274,14 @@ function accept(item: Waiting, { key, consequence }: Verdict & { ok: true }): Ac
   // Named one by one: a spread of three objects costs as much as the hash.
   const tbsSha256 = hash('sha256', request.tbs, 'buffer');
   return { request, role, answer, arrivedMs, key, consequence, tbsSha256 };
+}
+
+function hasConsequence({ consequence }: Accepted): boolean {
+  return consequence.crl !== undefined || consequence.head !== undefined;
+}
+
+function digestOf({ key, request, tbsSha256 }: Accepted): Buffer {
+  return key.hash === 'sha256' ? tbsSha256 : hash(key.hash, request.tbs, 'buffer');
 }
 
 function unavailable(message: string): SignResult & { ok: false } {

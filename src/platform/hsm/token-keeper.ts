@@ -1,15 +1,16 @@
 /**
- * Keeps one logged-in token session alive through everything the table in token-fault.ts names, and never spends a
- * second PIN try. No software fallback: without the token there is no signature.
+ * Keeps one login at the token, and the token threads under it, alive through everything the table in token-fault.ts
+ * names, and never spends a second PIN try. No software fallback: without the token there is no signature.
  */
 import { checkKeyAttributes } from './check-key-attributes.js';
 import type { PinMarker } from './pin-marker.js';
-import { KeyRefusal, TokenFault, type TokenKey, type TokenSession } from './token.js';
+import { KeyRefusal, TokenFault, type TokenKey } from './token.js';
 import { faultAction, retryDelayMs } from './token-fault.js';
+import type { Signed, TokenThreads } from './token-threads.js';
 
 export interface KeeperDeps {
-  /** Opens the module, logs in with exactly one C_Login. */
-  readonly open: () => TokenSession;
+  /** Log in with exactly one C_Login, and sign under it. */
+  readonly threads: Pick<TokenThreads, 'count' | 'open' | 'sign' | 'close' | 'silentMs'>;
   /** Keys this class needs; every one is found and verified at each opening. */
   readonly labels: readonly string[];
   /** Waits for this class's turn to log in; the returned function ends the turn (rules 2.2: one after another). */
@@ -29,15 +30,21 @@ export type KeeperState = 'opening' | 'ready' | 'waiting' | 'pin-refused' | 'clo
 
 /** While callers wait for signatures, a waiting token is tried again this soon whatever the back-off says. */
 const TRY_ON_DEMAND_MS = 5_000;
+/** A call that has been out for so long makes new rows say so at once; the parent ends the process soon after. */
+const SILENT_MS_MAX = 2_000;
 /** How often the marker's removal is noticed. */
 const MARKER_POLL_MS = 1_000;
 
 export class TokenKeeper {
-  private session: TokenSession | undefined;
+  /** Logged in, keys verified. */
+  private isOpen = false;
   private attempts = 0;
   private lastTryMs = Number.NEGATIVE_INFINITY;
   private timer: NodeJS.Timeout | undefined;
   private opening: Promise<void> | undefined;
+  /** Counts the openings given up: one fault that every thread reports is healed once. */
+  private drops = 0;
+  private healing: Promise<void> | undefined;
   private current: KeeperState = 'opening';
 
   constructor(private readonly deps: KeeperDeps) {}
@@ -51,51 +58,42 @@ export class TokenKeeper {
     return this.open();
   }
 
+  get threadCount(): number {
+    return this.deps.threads.count;
+  }
+
+  /** How long a call into the token has not come back, in ms; 0 where none is on its way. */
+  silentMs(): number {
+    return this.deps.threads.silentMs();
+  }
+
+  /** A call has been out for too long to let more rows wait behind it. */
+  get isSilent(): boolean {
+    return this.current === 'ready' && this.silentMs() > SILENT_MS_MAX;
+  }
+
   /**
-   * Signs a digest. A fault of the session alone is healed on the way and the caller never hears of it.
-   * @throws TokenFault when the token cannot sign now
+   * Signs digests with one key in one thread; several calls go on at once. A fault of the session alone is healed on the
+   * way and the caller never hears of it. Never rejects for a token's fault: that stands in its row.
    */
-  async sign(label: string, digest: Buffer): Promise<Buffer> {
-    const fault = this.trySign(label, digest);
-    if (Buffer.isBuffer(fault)) return fault;
-    return this.signAgain(label, digest, fault);
-  }
-
-  /** The hot path: no promise. The caller goes on to {@link signAgain} with a fault. */
-  trySign(label: string, digest: Buffer): Buffer | TokenFault {
-    if (!this.session) return new TokenFault('C_Sign', 0, `the token is ${this.current}`);
-    try {
-      return this.session.sign(label, digest);
-    } catch (thrown) {
-      if (thrown instanceof TokenFault) return thrown;
-      throw thrown;
-    }
-  }
-
-  async signAgain(label: string, digest: Buffer, fault: TokenFault): Promise<Buffer> {
-    if (!this.session) {
+  async sign(label: string, digests: readonly Buffer[]): Promise<Signed[]> {
+    await this.healing;
+    const drops = this.drops;
+    const signed = await this.tryAll(label, digests);
+    const fault = signed.find((one) => one instanceof TokenFault);
+    if (!fault) return signed;
+    if (drops === this.drops && !this.isOpen) {
       this.tryOnDemand();
-      throw fault;
+      return signed;
     }
-    const action = faultAction(fault.rv);
-    this.drop();
-    if (action === 'stop') this.pinRefused(fault);
-    else if (action === 'reinitialise') this.retryLater(fault.message);
-    else await this.open();
-    const second = this.trySign(label, digest);
-    if (Buffer.isBuffer(second)) return second;
-    // A session that fails again at once is no session fault: wait instead of opening in a loop.
-    if (this.session) {
-      this.drop();
-      this.retryLater(second.message);
-    }
-    throw second;
+    await this.healOnce(fault, drops);
+    return this.tryAgain(label, digests, signed);
   }
 
-  close(): void {
+  async close(): Promise<void> {
     clearTimeout(this.timer);
-    this.drop();
     this.become('closed', 'closing');
+    await this.drop();
   }
 
   /** A caller wants a signature now: do not sit out a long back-off after the token has come back. */
@@ -103,6 +101,43 @@ export class TokenKeeper {
     if (this.current !== 'waiting' || this.deps.nowMs() - this.lastTryMs < TRY_ON_DEMAND_MS) return;
     clearTimeout(this.timer);
     void this.open();
+  }
+
+  private async tryAll(label: string, digests: readonly Buffer[]): Promise<Signed[]> {
+    if (this.isOpen) return this.deps.threads.sign(label, digests);
+    const away = new TokenFault('C_Sign', 0, `the token is ${this.current}`);
+    return digests.map(() => away);
+  }
+
+  /** Rows without a signature once more. A session that fails again at once is no session fault: wait, do not loop. */
+  private async tryAgain(label: string, digests: readonly Buffer[], first: readonly Signed[]): Promise<Signed[]> {
+    const drops = this.drops;
+    const left = digests.filter((_digest, index) => first[index] instanceof TokenFault);
+    const second = await this.tryAll(label, left);
+    const fault = second.find((one) => one instanceof TokenFault);
+    if (fault && this.isOpen && drops === this.drops) {
+      this.healing = this.giveUp(async () => this.retryLater(fault.message));
+      await this.healing;
+    }
+    const again = second.values();
+    return first.map((one) => (one instanceof TokenFault ? (again.next().value ?? one) : one));
+  }
+
+  private healOnce(fault: TokenFault, drops: number): Promise<void> | undefined {
+    if (drops === this.drops) {
+      const action = faultAction(fault.rv);
+      this.healing = this.giveUp(async () => {
+        if (action === 'stop') this.pinRefused(fault);
+        else if (action === 'reinitialise') this.retryLater(fault.message);
+        else await this.open();
+      });
+    }
+    return this.healing;
+  }
+
+  private async giveUp(then: () => Promise<void>): Promise<void> {
+    await this.drop();
+    await then();
   }
 
   private open(): Promise<void> {
@@ -121,7 +156,8 @@ export class TokenKeeper {
       // Another class may have been refused while this one waited for its turn.
       if (this.deps.marker.isSet) return this.waitForPerson();
       this.lastTryMs = this.deps.nowMs();
-      this.session = this.openAndVerify();
+      await this.openAndVerify();
+      this.isOpen = true;
       outcome = 'logged-in';
       this.attempts = 0;
       this.become('ready', 'logged in, keys verified');
@@ -136,19 +172,13 @@ export class TokenKeeper {
     }
   }
 
-  private openAndVerify(): TokenSession {
-    const session = this.deps.open();
+  private async openAndVerify(): Promise<void> {
     try {
-      const keys = new Map<string, TokenKey>();
-      for (const label of this.deps.labels) {
-        const key = session.key(label);
-        checkKeyAttributes(key);
-        keys.set(label, key);
-      }
-      this.deps.onOpen(keys);
-      return session;
+      const keys = await this.deps.threads.open(this.deps.labels);
+      for (const key of keys) checkKeyAttributes(key);
+      this.deps.onOpen(new Map(keys.map((key) => [key.label, key])));
     } catch (thrown) {
-      session.close();
+      await this.deps.threads.close();
       throw thrown;
     }
   }
@@ -173,9 +203,11 @@ export class TokenKeeper {
     this.timer = setTimeout(() => void this.open(), delayMs);
   }
 
-  private drop(): void {
-    this.session?.close();
-    this.session = undefined;
+  private async drop(): Promise<void> {
+    const wasOpen = this.isOpen;
+    this.isOpen = false;
+    this.drops += 1;
+    if (wasOpen) await this.deps.threads.close();
   }
 
   private become(state: KeeperState, reason: string): void {

@@ -1,9 +1,10 @@
 /**
- * The only file that talks to a PKCS#11 module. Raw CKM_ECDSA over a hash made in Node: SoftHSM 2.6 has no
- * CKM_ECDSA_SHA256, and every HSM has CKM_ECDSA. Calls are synchronous on purpose: C_SignInit, the dear half, is
- * synchronous in the binding anyway, and this code runs in a process that does nothing else.
+ * Opens, logs in to and closes a PKCS#11 module; beside it only token-thread.pkcs11.ts calls one. Raw CKM_ECDSA over a hash made
+ * in Node: SoftHSM 2.6 has no CKM_ECDSA_SHA256, and every HSM has CKM_ECDSA. Calls are synchronous on purpose: C_SignInit,
+ * the dear half, is synchronous in the binding anyway.
  */
 import { createHash, createPublicKey, randomBytes, verify } from 'node:crypto';
+import { extname } from 'node:path';
 import pkcs11js from 'pkcs11js';
 import { readPinFile } from './pin-file.js';
 import type {
@@ -17,6 +18,7 @@ import type {
   TokenStore,
 } from './token.js';
 import { KeyRefusal, TokenFault } from './token.js';
+import type { TokenPlace } from './token-thread-messages.js';
 
 type Handle = Buffer;
 
@@ -56,12 +58,21 @@ const CKR_ATTRIBUTE_TYPE_INVALID = 0x12;
 const CKF_TOKEN_INITIALIZED = 0x400;
 const SIGN_MECHANISM = { mechanism: pkcs11js.CKM_ECDSA };
 
+/** Module of a token thread; beside this file whether it is compiled or not. */
+export const TOKEN_THREAD = new URL(`./token-thread.pkcs11${extname(import.meta.url)}`, import.meta.url);
+
 /** Opens the configured token and logs in with exactly one C_Login. */
-export function openPkcs11Token(settings: TokenSettings): TokenSession {
+export function openPkcs11Token(settings: TokenSettings): Session {
   const module = loadModule(settings.module);
   try {
     const slot = slotOfToken(module, settings.tokenLabel);
-    return new Session(module, slot, readPinFile(settings.pinFile), false);
+    return new Session({
+      module,
+      path: settings.module.path,
+      slot,
+      pin: readPinFile(settings.pinFile),
+      ceremony: false,
+    });
   } catch (thrown) {
     finalise(module);
     throw thrown;
@@ -89,7 +100,8 @@ export function openPkcs11Store(settings: ModuleSettings): TokenStore {
       return { serialNumber: info.serialNumber.trim(), model: info.model.trim() };
     },
     open({ label, userPin }) {
-      return new Session(module, slotOfToken(module, label), userPin, true);
+      const slot = slotOfToken(module, label);
+      return new Session({ module, path: settings.path, slot, pin: userPin, ceremony: true });
     },
     close() {
       finalise(module);
@@ -99,14 +111,18 @@ export function openPkcs11Store(settings: ModuleSettings): TokenStore {
 
 class Session implements TokenSession, CeremonySession {
   private readonly handles = new Map<string, { key: Handle; curve: Curve }>();
-  private readonly session: Handle;
+  readonly module: pkcs11js.PKCS11;
+  readonly session: Handle;
+  private readonly modulePath: string;
+  private readonly slot: Handle;
+  private readonly ceremony: boolean;
 
-  constructor(
-    private readonly module: pkcs11js.PKCS11,
-    slot: Handle,
-    pin: string,
-    private readonly ceremony: boolean,
-  ) {
+  constructor(login: { module: pkcs11js.PKCS11; path: string; slot: Handle; pin: string; ceremony: boolean }) {
+    const { module, path, slot, pin, ceremony } = login;
+    this.module = module;
+    this.modulePath = path;
+    this.slot = slot;
+    this.ceremony = ceremony;
     const flags = pkcs11js.CKF_SERIAL_SESSION | (ceremony ? pkcs11js.CKF_RW_SESSION : 0);
     this.session = call('C_OpenSession', () => module.C_OpenSession(slot, flags));
     try {
@@ -131,13 +147,19 @@ class Session implements TokenSession, CeremonySession {
   sign(label: string, digest: Buffer): Buffer {
     const found = this.handles.get(label);
     if (!found) throw new KeyRefusal(label, 'it was not opened in this session');
-    // Closures would cost on the hot path: this runs thousands of times a second.
-    try {
+    return call('C_Sign', () => {
       this.module.C_SignInit(this.session, SIGN_MECHANISM, found.key);
       return this.module.C_Sign(this.session, digest, Buffer.allocUnsafe(found.curve.signatureBytes));
-    } catch (thrown) {
-      throw asTokenFault('C_Sign', thrown);
-    }
+    });
+  }
+
+  /** The keys found so far, for the sessions of other threads. */
+  place(): TokenPlace {
+    const keys = [...this.handles].map(([label, { key, curve }]) => {
+      const { signatureBytes } = curve;
+      return { label, handle: key, digestBytes: signatureBytes / 2, signatureBytes };
+    });
+    return { modulePath: this.modulePath, slot: this.slot, keys };
   }
 
   generateKey(label: string, curveName: TokenCurve): TokenKey {
@@ -335,7 +357,7 @@ function call<T>(name: string, run: () => T): T {
   }
 }
 
-function asTokenFault(name: string, thrown: unknown): TokenFault {
+export function asTokenFault(name: string, thrown: unknown): TokenFault {
   if (thrown instanceof TokenFault) return thrown;
   if (thrown instanceof pkcs11js.NativeError) {
     const rv = 'code' in thrown && typeof thrown.code === 'number' ? thrown.code : 0;

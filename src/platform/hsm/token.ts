@@ -2,7 +2,8 @@
  * A PKCS#11 token as the signer and the ceremony see it. One implementation talks to the module
  * (`token.pkcs11.ts`); tests of the fault policy bring a stub.
  *
- * Every call is synchronous and may block for as long as the device does: only the token's own process uses it.
+ * Every call is synchronous and may block for as long as the device does: only a token thread of the signer
+ * (token-threads.ts) or a process that does nothing else makes one.
  */
 
 export type TokenCurve = 'P-256' | 'P-384';
@@ -57,11 +58,9 @@ export interface TokenSession {
    * @throws TokenFault
    */
   sign(label: string, digest: Buffer): Buffer;
-  /** Closes the sessions and finalises the module. Never throws: there is nothing left to do about a failure. */
+  /** Closes the session and finalises the module. Never throws: there is nothing left to do about a failure. */
   close(): void;
 }
-
-export type OpenToken = (settings: TokenSettings) => TokenSession;
 
 /** The ceremony's side: makes tokens and keys. */
 export interface TokenStore {
@@ -88,22 +87,26 @@ export type OpenTokenStore = (module: ModuleSettings) => TokenStore;
 export class TokenFault extends Error {
   readonly rv: number;
   readonly call: string;
+  readonly detail: string;
 
   constructor(call: string, rv: number, detail: string, cause?: unknown) {
     super(`${call}: ${detail} (0x${rv.toString(16)})`, cause === undefined ? undefined : { cause });
     this.name = 'TokenFault';
     this.rv = rv;
     this.call = call;
+    this.detail = detail;
   }
 }
 
 /** A key that must not be used (HSM-1). Never retried: a person has to look. */
 export class KeyRefusal extends Error {
   readonly label: string;
+  readonly reason: string;
 
   constructor(label: string, reason: string) {
     super(`Key "${label}" is refused: ${reason}`);
     this.name = 'KeyRefusal';
     this.label = label;
+    this.reason = reason;
   }
 }

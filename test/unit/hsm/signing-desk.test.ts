@@ -3,9 +3,10 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { NewestCrlReader } from '../../../src/platform/hsm/crl-memory.js';
 import type { KeyFacts } from '../../../src/platform/hsm/issuer-facts.js';
 import type { Journal } from '../../../src/platform/hsm/journal.js';
-import type { Judge } from '../../../src/platform/hsm/judge.js';
+import type { Consequence, Judge } from '../../../src/platform/hsm/judge.js';
 import { RateCap } from '../../../src/platform/hsm/rate-cap.js';
 import { SigningDesk } from '../../../src/platform/hsm/signing-desk.js';
 import { TokenFault } from '../../../src/platform/hsm/token.js';
@@ -31,35 +32,49 @@ afterEach(() => rmSync(stateDir, { recursive: true }));
 /** A desk whose judge says yes to all, on a token and a journal that do as told. */
 function desk(
   options: {
-    token?: (name: string) => Buffer | TokenFault;
+    token?: (digestHex: string) => Buffer | TokenFault | Promise<Buffer>;
+    consequence?: (name: string) => Consequence;
     journal?: () => Promise<void>;
     nowMs?: () => number;
     state?: string;
+    isSilent?: boolean;
+    threadCount?: number;
   } = {},
 ) {
-  const seen: { disk: unknown[]; unexpected: unknown[]; batches: number[] } = { disk: [], unexpected: [], batches: [] };
-  let digests: string[] = [];
+  const seen = {
+    disk: [] as unknown[],
+    unexpected: [] as unknown[],
+    batches: [] as number[],
+    parcels: [] as number[],
+  };
+  const digests: string[] = [];
   const made = new SigningDesk({
-    judge: { judge: () => ({ ok: true, key, consequence: {} }) } as unknown as Judge,
+    judge: {
+      startBatch: () => undefined,
+      judge: ({ name }: SignRequest) => ({ ok: true, key, consequence: options.consequence?.(name) ?? {} }),
+    } as unknown as Judge,
     journal: {
       append: async (items: { request: SignRequest; tbsSha256: Buffer }[]) => {
         if (items.length === 0) return;
         seen.batches.push(items.length);
         await options.journal?.();
-        digests = items.map(({ tbsSha256 }) => tbsSha256.toString('hex'));
+        digests.push(...items.map(({ tbsSha256 }) => tbsSha256.toString('hex')));
         steps.push(...items.map(({ request }) => `journal ${request.name}`));
       },
     } as unknown as Journal,
     keeper: {
       state: options.state ?? 'ready',
       tryOnDemand: () => steps.push('try on demand'),
-      trySign: (_label: string, digest: Buffer) => {
-        const hex = digest.toString('hex');
-        steps.push(`sign ${digests.includes(hex) ? 'journalled' : 'NOT JOURNALLED'}`);
-        return options.token?.(hex) ?? Buffer.alloc(64, 1);
-      },
-      signAgain: async (_label: string, _digest: Buffer, fault: TokenFault) => {
-        throw fault;
+      isSilent: options.isSilent ?? false,
+      threadCount: options.threadCount ?? 2,
+      sign: (_label: string, parcel: readonly Buffer[]) => {
+        seen.parcels.push(parcel.length);
+        const signed = parcel.map((digest) => {
+          const hex = digest.toString('hex');
+          steps.push(`sign ${digests.includes(hex) ? 'journalled' : 'NOT JOURNALLED'}`);
+          return options.token?.(hex) ?? Buffer.alloc(64, 1);
+        });
+        return Promise.all(signed);
       },
     } as unknown as TokenKeeper,
     rateCap: new RateCap(1_000_000, () => 0),
@@ -92,6 +107,43 @@ describe('signing desk', () => {
     expect(steps.slice(0, 100).every((step) => step.startsWith('journal'))).toBe(true);
     expect(steps.slice(100)).toEqual(Array.from({ length: 100 }, () => 'sign journalled'));
     made.stop();
+  });
+
+  test('a batch is shared out among the token threads, and a small one among all of them', async () => {
+    const { made, seen, ask } = desk({ threadCount: 2 });
+    const answers = ask(Array.from({ length: 100 }, (_none, index) => request(`n${index}`)));
+    void made.run();
+    await answers;
+    await ask([request('a'), request('b')]);
+    expect(seen.parcels).toEqual([32, 32, 32, 4, 1, 1]);
+    made.stop();
+  });
+
+  test('of two CRLs of one CA the newer is the one remembered, whichever thread is faster', async () => {
+    const crl = (number: bigint): Consequence => ({ crl: { number, thisUpdateMs: 0, serials: Buffer.alloc(0) } });
+    const first = createHash('sha256').update('tbs crl:device-ca-1:1').digest('hex');
+    const rawOf = (name: string) =>
+      sign('sha256', Buffer.from(`tbs ${name}`), { key: pair.privateKey, dsaEncoding: 'ieee-p1363' });
+    const { made, ask } = desk({
+      consequence: (name) => crl(name.endsWith('1') ? 1n : 2n),
+      token: (digest) =>
+        digest === first
+          ? new Promise<Buffer>((wake) => setTimeout(() => wake(rawOf('crl:device-ca-1:1')), 50))
+          : rawOf('crl:device-ca-1:2'),
+    });
+    const answers = ask([request('crl:device-ca-1:1', 'crl'), request('crl:device-ca-1:2', 'crl')]);
+    void made.run();
+    expect(await answers).toMatchObject([{ ok: true }, { ok: true }]);
+    expect(new NewestCrlReader(stateDir).newest(key.label)?.number).toBe(2n);
+    made.stop();
+  });
+
+  test('while a call into the token hangs, new rows are told so at once', async () => {
+    const { ask } = desk({ isSilent: true });
+    expect(await ask([request('a')])).toMatchObject([
+      { ok: false, code: 'HSM_UNAVAILABLE', message: expect.stringContaining('does not answer') },
+    ]);
+    expect(steps).toEqual([]);
   });
 
   test('a journal that cannot be made durable signs nothing and ends the process (V3)', async () => {

@@ -3,7 +3,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, jest, test } from '@jest/globals';
 import { PinMarker } from '../../../src/platform/hsm/pin-marker.js';
-import { KeyRefusal, TokenFault, type TokenKey, type TokenSession } from '../../../src/platform/hsm/token.js';
+import { KeyRefusal, TokenFault, type TokenKey } from '../../../src/platform/hsm/token.js';
 import { faultAction, retryDelayMs } from '../../../src/platform/hsm/token-fault.js';
 import { TokenKeeper } from '../../../src/platform/hsm/token-keeper.js';
 
@@ -21,31 +21,45 @@ afterEach(() => {
 });
 
 /** A token whose next calls fail as told: `opens` and `signs` hold CK_RVs, 0 = works. */
-function stubToken(faults: { opens?: number[]; signs?: number[]; refuse?: string }) {
-  const seen = { opened: 0, closed: 0, states: [] as string[], outcomes: [] as string[], refused: '' };
+function stubToken(faults: {
+  opens?: number[];
+  signs?: number[];
+  refuse?: string;
+  attach?: number[];
+  silentMs?: () => number;
+}) {
+  const seen = {
+    opened: 0,
+    closed: 0,
+    states: [] as string[],
+    outcomes: [] as string[],
+    refused: '',
+    sessions: [] as string[],
+  };
   const { opens = [], signs = [] } = faults;
   const marker = new PinMarker(stateDir);
-  const open = (): TokenSession => {
-    seen.opened += 1;
-    const rv = opens.shift() ?? 0;
-    if (rv !== 0) throw new TokenFault('C_Login', rv, 'stub');
-    return {
-      key: (label) => {
-        if (faults.refuse === label) throw new KeyRefusal(label, 'stub');
-        return goodKey(label);
-      },
-      sign: () => {
-        const fault = signs.shift() ?? 0;
-        if (fault !== 0) throw new TokenFault('C_Sign', fault, 'stub');
-        return SIGNATURE;
-      },
-      close: () => {
-        seen.closed += 1;
-      },
-    };
+  const threads = {
+    count: 2,
+    open: async (labels: readonly string[]) => {
+      seen.opened += 1;
+      const rv = opens.shift() ?? 0;
+      if (rv !== 0) throw new TokenFault('C_Login', rv, 'stub');
+      if (faults.refuse && labels.includes(faults.refuse)) throw new KeyRefusal(faults.refuse, 'stub');
+      seen.sessions.push('opened');
+      return labels.map(goodKey);
+    },
+    sign: async (_label: string, digests: readonly Buffer[]) => {
+      const fault = signs.shift() ?? 0;
+      return digests.map(() => (fault === 0 ? SIGNATURE : new TokenFault('C_Sign', fault, 'stub')));
+    },
+    close: async () => {
+      seen.closed += 1;
+      seen.sessions.push('closed');
+    },
+    silentMs: () => faults.silentMs?.() ?? 0,
   };
   const keeper = new TokenKeeper({
-    open,
+    threads,
     labels: ['ca'],
     turn: async () => (outcome) => void seen.outcomes.push(outcome),
     marker,
@@ -84,15 +98,24 @@ describe('faults of a session are healed without a word', () => {
   ])('%s: one silent reopen, and the request succeeds', async (_name, rv) => {
     const { keeper, seen } = stubToken({ signs: [rv] });
     await keeper.start();
-    await expect(keeper.sign('ca', DIGEST)).resolves.toEqual(SIGNATURE);
+    expect(await keeper.sign('ca', [DIGEST, DIGEST])).toEqual([SIGNATURE, SIGNATURE]);
     expect(seen).toMatchObject({ opened: 2, closed: 1, outcomes: ['logged-in', 'logged-in'] });
+    expect(seen.sessions).toEqual(['opened', 'closed', 'opened']);
     expect(keeper.state).toBe('ready');
+  });
+
+  test('what every thread reports at once is healed once', async () => {
+    const { keeper, seen } = stubToken({ signs: [0xb3, 0xb3, 0xb3] });
+    await keeper.start();
+    const signed = await Promise.all([1, 2, 3].map(() => keeper.sign('ca', [DIGEST])));
+    expect(signed).toEqual([[SIGNATURE], [SIGNATURE], [SIGNATURE]]);
+    expect(seen).toMatchObject({ opened: 2, closed: 1 });
   });
 
   test('a fault that comes again at once is no session fault: it waits instead of opening in a loop', async () => {
     const { keeper, seen } = stubToken({ signs: [0xb3, 0xb3] });
     await keeper.start();
-    await expect(keeper.sign('ca', DIGEST)).rejects.toThrow('C_Sign: stub (0xb3)');
+    expect(await keeper.sign('ca', [DIGEST])).toEqual([new TokenFault('C_Sign', 0xb3, 'stub')]);
     expect(keeper.state).toBe('waiting');
     expect(seen.opened).toBe(2);
     await jest.advanceTimersByTimeAsync(1_000);
@@ -151,7 +174,8 @@ describe('a PIN is tried once (H5, H6)', () => {
     await jest.advanceTimersByTimeAsync(3_600_000);
     expect(seen).toMatchObject({ opened: 1, outcomes: ['pin-refused'] });
     expect(existsSync(marker.path)).toBe(true);
-    await expect(keeper.sign('ca', DIGEST)).rejects.toThrow('the token is pin-refused');
+    const [refused] = await keeper.sign('ca', [DIGEST]);
+    expect(String(refused)).toContain('the token is pin-refused');
     expect(seen.opened).toBe(1);
     rmSync(marker.path);
     await jest.advanceTimersByTimeAsync(1_000);
@@ -165,6 +189,17 @@ describe('a PIN is tried once (H5, H6)', () => {
     expect(seen.opened).toBe(0);
     expect(keeper.state).toBe('pin-refused');
   });
+});
+
+test('a call that is out for more than two seconds makes the token silent until it comes back', async () => {
+  let silentMs = 0;
+  const { keeper } = stubToken({ silentMs: () => silentMs });
+  await keeper.start();
+  expect(keeper.isSilent).toBe(false);
+  silentMs = 2_001;
+  expect(keeper.isSilent).toBe(true);
+  silentMs = 0;
+  expect(keeper.isSilent).toBe(false);
 });
 
 test('a refused key is handed to the process, which ends; it is not tried again', async () => {
