@@ -9,10 +9,11 @@ const KEYS_A_MINUTE = 10;
 export function keyBlocker({ revocation, clock }: Core): (upload: string | Buffer, actor: string) => Promise<void> {
   const budget = new MinuteBudget(KEYS_A_MINUTE);
   return async (upload, actor) => {
-    for (const spkiHash of exposedKeys(typeof upload === 'string' ? Buffer.from(upload, 'utf8') : upload)) {
-      if (!budget.take(actor, clock.now())) return;
-      const note = 'the private key was sent in a request of a unit';
-      await revocation.blockKey({ spkiHash, actor, personId: null, note, source: 'upload' });
-    }
+    const spkiHashes = exposedKeys(typeof upload === 'string' ? Buffer.from(upload, 'utf8') : upload).filter(() =>
+      budget.take(actor, clock.now()),
+    );
+    if (spkiHashes.length === 0) return;
+    const note = 'the private key was sent in a request of a unit';
+    await revocation.blockKeys({ spkiHashes, actor, personId: null, note, source: 'upload' });
   };
 }

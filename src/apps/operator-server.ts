@@ -21,7 +21,11 @@ await runApp('operator-server', async (app) => {
   const macKey = sharedKeyFile(join(app.paths.secrets, MAC_KEY_FILE));
   const core = wireCore(transactor);
   const geo = await openConfiguredGeo(app.config, core, app.log);
-  const deps = wireOperator(core, prisma, { macKey, geo });
+  const deps = wireOperator(core, prisma, {
+    macKey,
+    geo,
+    onFleetError: (err, orderId) => app.log.error({ err, orderId }, 'an order over many units did not go on'),
+  });
   const { host, port, certificateFile, keyFile } = app.config.listen.operator;
   const hosts: string[] = [];
   const express = operatorServer(deps, {
@@ -40,9 +44,12 @@ await runApp('operator-server', async (app) => {
   const publicHost = new URL(app.config.publicUrls.operator).host;
   hosts.push(publicHost, `${host}:${listening.port}`, `localhost:${listening.port}`);
   app.log.info({ host, port: listening.port }, 'operator API listens');
+  // Whatever a crash left half done goes on.
+  deps.fleetRunner.watch();
   return {
     close: async (graceMs) => {
       await listening.close(graceMs);
+      await deps.fleetRunner.close();
       geo.close();
       await prisma.$disconnect();
     },

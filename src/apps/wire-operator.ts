@@ -18,10 +18,17 @@ import { relocationStore } from '../lifecycle/registry/relocation-store.pg.js';
 import { unitStore } from '../lifecycle/registry/unit-store.pg.js';
 import { moveWindow } from '../lifecycle/renewal/index.js';
 import { pgRenewalStore } from '../lifecycle/renewal/renewal-store.pg.js';
+import { fleetOrderStore } from '../lifecycle/revocation/fleet-order-store.pg.js';
+import { makeFleetOrders } from '../lifecycle/revocation/index.js';
+import { revocationStore } from '../lifecycle/revocation/revocation-store.pg.js';
+import { statusRowStore } from '../lifecycle/status/status-row-store.pg.js';
+import { makeFleetRunner } from '../operator/api/fleet-runner.js';
 import { installationRow } from '../operator/api/installation-row.pg.js';
 import { makeInstallationSwitches } from '../operator/api/installation-switches.js';
 import type { OperatorDeps } from '../operator/api/operator-deps.js';
+import { resolveUnits } from '../operator/api/selections.js';
 import { operatorViews } from '../operator/api/views.prisma.js';
+import { fleetJudge } from '../operator/people/fleet-act.js';
 import { approvalStore, personStore } from '../operator/people/person-store.prisma.js';
 import type { Prisma } from '../platform/db/client.prisma.js';
 import { FemtoError } from '../platform/errors.js';
@@ -33,22 +40,40 @@ import type { Core } from './wire-core.js';
  *
  * @param keys.geo     the operator's databases of addresses, for dry runs
  * @param keys.macKey  32 bytes, as enrol-server has them; see sharedKeyFile
+ * @param keys.onFleetError  hears of an order over many units that did not go on; it is tried again
  */
 export function wireOperator(
   core: Core,
   prisma: Prisma,
-  { macKey, geo = NO_GEO }: { macKey: Buffer; geo?: GeoLookup },
+  {
+    macKey,
+    geo = NO_GEO,
+    onFleetError,
+  }: { macKey: Buffer; geo?: GeoLookup; onFleetError?: (error: unknown, orderId: number) => void },
 ): OperatorDeps {
   const network = makeNetworkOffice({ ...core, policies: networkPolicyStore });
   const dryRun = { traffic: trafficReader(core.transactor), network, geo, clock: core.clock, db: core.transactor };
   const { transactor, ledger, clock, random, registry, lineages } = core;
   const granting = { transactor, clock, registry, grants: pgGrantStore, ledger };
+  const [people, approvals] = [personStore(prisma), approvalStore(prisma)];
+  const resolving = { db: transactor, registry, selections: revocationStore };
+  const fleet = makeFleetOrders({
+    ...core,
+    store: revocationStore,
+    statusRows: statusRowStore,
+    units: unitStore,
+    orders: fleetOrderStore,
+    judge: fleetJudge({ people, approvals, clock, ledger, resolveUnits: (select) => resolveUnits(resolving, select) }),
+  });
   return {
     ...core,
     db: transactor,
     random,
-    people: personStore(prisma),
-    approvals: approvalStore(prisma),
+    people,
+    approvals,
+    selections: revocationStore,
+    fleet,
+    fleetRunner: makeFleetRunner(fleet, onFleetError),
     views: operatorViews(prisma),
     factory: makeFactoryOffice({
       ...core,

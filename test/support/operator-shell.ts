@@ -25,7 +25,7 @@ export interface OperatorShell {
 /** @param options.macKey  what enrol-server derives shared secrets from */
 export async function operatorShell(
   core: Core,
-  { dbUrl, macKey }: { dbUrl: string; macKey: Buffer },
+  { dbUrl, macKey, onInternal }: { dbUrl: string; macKey: Buffer; onInternal?: (error: unknown) => void },
 ): Promise<OperatorShell> {
   const dir = mkdtempSync(join(tmpdir(), 'fp-shell-'));
   const prisma = openPrisma(dbUrl);
@@ -36,9 +36,11 @@ export async function operatorShell(
   const server = createServer(
     operatorServer(deps, {
       hosts,
-      onInternal: (error) => {
-        throw error;
-      },
+      onInternal:
+        onInternal ??
+        ((error) => {
+          throw error;
+        }),
     }),
   );
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));

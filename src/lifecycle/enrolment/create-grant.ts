@@ -32,7 +32,8 @@ export async function createGrant(deps: GrantDeps, request: GrantRequest): Promi
     const line = await deps.registry.lineById(tx, request.lineId);
     if (line === null) throw new FemtoError('NOT_FOUND', 'There is no such line; list the lines first.');
     checkMayBeGranted(unit);
-    await checkApproval(deps, tx, unit, request, now);
+    const approvedBy = typeof request.approvedBy === 'function' ? await request.approvedBy(tx) : request.approvedBy;
+    await checkApproval(deps, tx, unit, { createdBy: request.createdBy, approvedBy }, now);
 
     const code = request.kind === 'code' ? newGrantCode(deps.random) : null;
     const expiresAt = new Date(now.getTime() + lifeSeconds * 1_000);
@@ -43,11 +44,11 @@ export async function createGrant(deps: GrantDeps, request: GrantRequest): Promi
       code: code === null ? null : hashGrantCode(code, deps.random),
       lineId: line.id,
       createdBy: request.createdBy,
-      approvedBy: request.approvedBy,
+      approvedBy,
       createdAt: now,
       expiresAt,
     });
-    const { kind, createdBy, approvedBy } = request;
+    const { kind, createdBy } = request;
     await deps.ledger.append(tx, [
       {
         kind: 'grant.created',
@@ -93,7 +94,7 @@ async function checkApproval(
   deps: GrantDeps,
   tx: Transaction,
   unit: Unit,
-  { createdBy, approvedBy }: GrantRequest,
+  { createdBy, approvedBy }: { readonly createdBy: Actor; readonly approvedBy: Actor | null },
   now: Date,
 ): Promise<void> {
   if (approvedBy !== null && approvedBy !== createdBy) return;

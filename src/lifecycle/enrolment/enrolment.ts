@@ -1,3 +1,4 @@
+import type { Transaction } from '../../platform/db/transaction.js';
 import type { KeyRequest } from '../../x509/key-request.js';
 import type { Actor } from '../model/index.js';
 import type { Freshness, IssuedAnswer, PresentedCertificate, ProvedCredential } from './credential.js';
@@ -44,8 +45,11 @@ export interface GrantRequest {
   readonly kind: 'code' | 'order';
   readonly lineId: number;
   readonly createdBy: Actor;
-  /** The second person; needed where the unit's head is live or expired more than 90 days ago (rules 3.6). */
-  readonly approvedBy: Actor | null;
+  /**
+   * The second person; needed where the unit's head is live or expired more than 90 days ago (rules 3.6). A function is
+   * called once, in the transaction that makes the grant: what it spends is spent exactly when the grant is there.
+   */
+  readonly approvedBy: Actor | null | ((tx: Transaction) => Promise<Actor>);
   /** Seconds from now, 1 h to 30 d. */
   readonly lifeSeconds: number;
 }

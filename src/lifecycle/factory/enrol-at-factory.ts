@@ -45,15 +45,9 @@ async function readRequest(deps: FactoryDeps, { csr, caller }: FactoryEnrolReque
     return readCsr(csrBytesFromText(csr));
   } catch (thrown) {
     if (thrown instanceof FemtoError && thrown.code === 'KEY_BLOCKED') {
-      for (const spkiHash of exposedKeys(Buffer.from(csr, 'utf8'))) {
-        await deps.revocation.blockKey({
-          spkiHash,
-          actor: caller.actor,
-          personId: null,
-          note: 'the private key was sent in a factory request',
-          source: 'upload',
-        });
-      }
+      const note = 'the private key was sent in a factory request';
+      const spkiHashes = exposedKeys(Buffer.from(csr, 'utf8'));
+      await deps.revocation.blockKeys({ spkiHashes, actor: caller.actor, personId: null, note, source: 'upload' });
     }
     throw thrown;
   }

@@ -34,7 +34,7 @@ export interface FactoryDeps {
   readonly bootstraps: Pick<CertificateReader, 'bootstrapsOfUnit'>;
   readonly certificates: CredentialStatusReader;
   readonly issuance: Pick<Issuance, 'issue'>;
-  readonly revocation: Pick<Revocation, 'setStatus' | 'blockKey'>;
+  readonly revocation: Pick<Revocation, 'setStatus' | 'blockKeys'>;
 }
 
 /** Values that are good once: manifest nonces and token ids. */

@@ -1,20 +1,20 @@
 import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
-import type { LineageSlot, UnitState } from '../model/index.js';
-import { checkNote, nothingFound } from './restrict.js';
-import { requireSecondPerson } from './restriction-budget.js';
-import type { ReleaseRequest, RestrictOutcome, StatusChange } from './revocation.js';
+import type { Actor, LineageSlot, UnitState } from '../model/index.js';
+import { checkNote, nothingFound, unitsTouched } from './restrict.js';
+import { requireSecondPerson, secondPerson } from './restriction-budget.js';
+import type { CertificateSelection, ReleaseRequest, Requester, RestrictOutcome, StatusChange } from './revocation.js';
 import type { RevocationDeps } from './revocation-deps.js';
 import type { SelectedUnit } from './revocation-store.js';
-import { writeStatus } from './write-status.js';
+import { distinctUnits, writeStatus } from './write-status.js';
 
 export type ReleaseOutcome = RestrictOutcome & { readonly state: UnitState };
 
 /** A hold ends, or a lost or quarantined unit is found. Two people, always (policy: releasing a hold needs four eyes). */
 export async function release(deps: RevocationDeps, request: ReleaseRequest): Promise<ReleaseOutcome> {
   checkNote(request.note);
-  if (request.personId !== null) requireSecondPerson(request);
   return deps.transactor.run(async (tx) => {
+    const approved = await approvedRelease(tx, request);
     const [unit] = await deps.store.lockUnits(tx, [request.unitId]);
     if (!unit) throw nothingFound();
     // A hold that was approved to end must not end a loss that was reported since.
@@ -25,12 +25,12 @@ export async function release(deps: RevocationDeps, request: ReleaseRequest): Pr
     }
     switch (unit.state) {
       case 'SUSPENDED':
-        return endHold(deps, tx, unit, request);
+        return endHold(deps, tx, unit, approved);
       case 'LOST':
-        await checkFinder(deps, tx, request);
-        return startOver(deps, tx, unit, request);
+        await checkFinder(deps, tx, approved);
+        return startOver(deps, tx, unit, approved);
       case 'QUARANTINED':
-        return startOver(deps, tx, unit, request);
+        return startOver(deps, tx, unit, approved);
       default:
         throw new FemtoError('STATE_CONFLICT', `The unit is ${unit.state}: there is no hold to end.`, {
           facts: { state: unit.state },
@@ -39,12 +39,50 @@ export async function release(deps: RevocationDeps, request: ReleaseRequest): Pr
   });
 }
 
+/** A certificate that was held by itself, while its unit went on. */
+export async function releaseCertificates(
+  deps: RevocationDeps,
+  request: Requester & { readonly selection: CertificateSelection; readonly note: string },
+): Promise<RestrictOutcome> {
+  checkNote(request.note);
+  return deps.transactor.run(async (tx) => {
+    const { actor, note } = await approvedRelease(tx, request);
+    const at = deps.clock.now();
+    const first = await deps.store.certificatesBy(tx, request.selection, at);
+    if (first.length === 0) throw nothingFound();
+    await deps.store.lockUnits(tx, distinctUnits(first));
+    const held = await deps.store.heldByThemselves(tx, first);
+    if (held.length === 0) {
+      throw new FemtoError(
+        'STATE_CONFLICT',
+        'None of these certificates is on hold by itself; where the unit is held, release the unit.',
+      );
+    }
+    const released: StatusChange = { state: 'released', reason: 'unspecified', actor, at, note };
+    const changed = await writeStatus(deps, tx, held, released);
+    return { units: unitsTouched(changed), certificates: changed.length, blockedKeys: 0 };
+  });
+}
+
+type Approved<Request> = Omit<Request, 'approvedBy'> & { readonly approvedBy?: Actor };
+
+/** Trust is given back by two people, always. */
+async function approvedRelease<Request extends Requester>(
+  tx: Transaction,
+  request: Request,
+): Promise<Approved<Request>> {
+  const approvedBy = await secondPerson(tx, request);
+  if (request.personId !== null) requireSecondPerson({ actor: request.actor, approvedBy });
+  const { approvedBy: _asked, ...rest } = request;
+  return approvedBy === undefined ? rest : { ...rest, approvedBy };
+}
+
 /** Held certificates are good again. Where the head is revoked for good, only a new activation helps. */
-async function endHold(
+export async function endHold(
   deps: RevocationDeps,
   tx: Transaction,
   unit: SelectedUnit,
-  request: ReleaseRequest,
+  request: Pick<Approved<ReleaseRequest>, 'actor' | 'approvedBy' | 'note' | 'evidence'>,
 ): Promise<ReleaseOutcome> {
   const at = deps.clock.now();
   const { actor, note } = request;
@@ -69,7 +107,7 @@ async function startOver(
   deps: RevocationDeps,
   tx: Transaction,
   unit: SelectedUnit,
-  request: ReleaseRequest,
+  request: Approved<ReleaseRequest>,
 ): Promise<ReleaseOutcome> {
   const at = deps.clock.now();
   const { actor, note } = request;
@@ -104,7 +142,7 @@ async function startOver(
 }
 
 /** LST-1: whoever reported it lost does not vouch for its return, and an inspection is on file. */
-async function checkFinder(deps: RevocationDeps, tx: Transaction, request: ReleaseRequest): Promise<void> {
+async function checkFinder(deps: RevocationDeps, tx: Transaction, request: Approved<ReleaseRequest>): Promise<void> {
   if (request.evidence === undefined || request.evidence.trim() === '') {
     throw new FemtoError('BAD_REQUEST', 'A found unit needs its inspection record: name the document as evidence.');
   }
@@ -123,7 +161,7 @@ async function changeState(
   tx: Transaction,
   unit: SelectedUnit,
   to: UnitState,
-  { actor, approvedBy, note, evidence }: ReleaseRequest,
+  { actor, approvedBy, note, evidence }: Pick<Approved<ReleaseRequest>, 'actor' | 'approvedBy' | 'note' | 'evidence'>,
   at: Date,
 ): Promise<void> {
   const reason = approvedBy === undefined ? note : `${note} (approved by ${approvedBy})`;

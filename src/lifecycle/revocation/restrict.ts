@@ -1,9 +1,18 @@
 import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
-import type { Actor, RevocationReason, UnitState } from '../model/index.js';
-import { checkRestrictionBudget } from './restriction-budget.js';
-import type { RestrictOutcome, RestrictRequest, Selection, StatusChange } from './revocation.js';
+import type { Actor, UnitState } from '../model/index.js';
+import { checkRestrictionBudget, secondPerson } from './restriction-budget.js';
+import type {
+  CertificateReference,
+  CertificateSelection,
+  RestrictOutcome,
+  RestrictRequest,
+  StatusChange,
+  UnitSelection,
+} from './revocation.js';
+import { isOfCertificates } from './revocation.js';
 import type { RevocationDeps } from './revocation-deps.js';
+import type { KnownCertificate } from './revocation-store.js';
 import { distinctUnits, writeStatus } from './write-status.js';
 
 /** Revoke or hold whatever a selection names. Units named as units also change state; certificates alone leave it. */
@@ -14,20 +23,31 @@ export async function restrict(
 ): Promise<RestrictOutcome> {
   checkNote(request.note);
   if (request.selection.by === 'key' && state === 'revoked') {
-    return blockKey(deps, { ...request, spkiHash: request.selection.spkiHash, source: request.actor });
+    throw new FemtoError('BAD_REQUEST', 'A key is not revoked but blocked for ever; use femtopki key block.');
   }
   return deps.transactor.run(async (tx) => {
+    const approvedBy = await secondPerson(tx, request);
     const at = deps.clock.now();
     const change: StatusChange = { state, reason: request.reason, actor: request.actor, at, note: request.note };
-    const unitIds = await deps.store.unitIds(tx, request.selection);
-    const outcome =
-      unitIds === null
-        ? await restrictCertificates(deps, tx, request.selection, change)
-        : await restrictUnits(deps, tx, { unitIds, to: 'SUSPENDED', change, evidence: request.evidence });
-    if (unitIds !== null && unitIds.length === 0 && request.selection.by === 'unit') throw nothingFound();
-    await spendBudget(deps, tx, request, outcome, `${state} by ${request.selection.by}`, at);
+    const { selection, evidence } = request;
+    const outcome = isOfCertificates(selection)
+      ? await restrictCertificates(deps, tx, selection, change)
+      : await restrictUnits(deps, tx, {
+          unitIds: await unitsOf(deps, tx, selection),
+          to: 'SUSPENDED',
+          change,
+          evidence,
+        });
+    const what = `${state} by ${request.selection.by}`;
+    await checkRestrictionBudget(deps, tx, { ...request, approvedBy, units: outcome.units, what, at });
     return outcome;
   });
+}
+
+async function unitsOf(deps: RevocationDeps, tx: Transaction, selection: UnitSelection): Promise<number[]> {
+  const unitIds = await deps.store.unitIds(tx, selection);
+  if (unitIds.length === 0 && selection.by === 'unit') throw nothingFound();
+  return unitIds;
 }
 
 /** Hard evidence: the unit is QUARANTINED and everything it holds is on hold, in the transaction that believed it. */
@@ -41,13 +61,15 @@ export async function quarantine(
 }
 
 /** @throws FemtoError NOT_FOUND; STATE_CONFLICT for a retired unit; APPROVAL_REQUIRED */
-export async function reportLost(
+export async function endService(
   deps: RevocationDeps,
   request: Omit<RestrictRequest, 'selection' | 'reason'> & { unitId: number },
+  to: 'LOST' | 'RETIRED',
 ): Promise<RestrictOutcome> {
   checkNote(request.note);
   const { unitId, actor, note, evidence } = request;
   return deps.transactor.run(async (tx) => {
+    const approvedBy = await secondPerson(tx, request);
     const at = deps.clock.now();
     const [unit] = await deps.store.lockUnits(tx, [unitId]);
     if (!unit) throw nothingFound();
@@ -56,53 +78,25 @@ export async function reportLost(
         facts: { state: unit.state },
       });
     }
-    const change: StatusChange = { state: 'held', reason: 'certificateHold', actor, at, note };
-    const outcome = await restrictUnits(deps, tx, { unitIds: [unitId], to: 'LOST', change, evidence });
-    await spendBudget(deps, tx, request, outcome, 'lost', at);
+    const change: StatusChange =
+      to === 'LOST'
+        ? { state: 'held', reason: 'certificateHold', actor, at, note }
+        : { state: 'revoked', reason: 'cessationOfOperation', actor, at, note };
+    const outcome = await restrictUnits(deps, tx, { unitIds: [unitId], to, change, evidence });
+    await checkRestrictionBudget(deps, tx, {
+      ...request,
+      approvedBy,
+      units: outcome.units,
+      what: to.toLowerCase(),
+      at,
+    });
     return outcome;
   });
 }
 
-/** REV-5. @throws FemtoError DENIED for a key of our own CAs */
-export async function blockKey(
-  deps: RevocationDeps,
-  request: Pick<RestrictRequest, 'actor' | 'personId' | 'approvedBy' | 'note'> & {
-    spkiHash: Buffer;
-    source: string;
-    reason?: RevocationReason;
-  },
-): Promise<RestrictOutcome> {
-  const { spkiHash, source, note, actor } = request;
-  return deps.transactor.run(async (tx) => {
-    const at = deps.clock.now();
-    if (await deps.store.isOwnCaKey(tx, spkiHash)) {
-      throw new FemtoError('DENIED', 'This is the key of one of our own CAs: only a ceremony can take it out of use.');
-    }
-    const blockedKeys = await enterBlockedKey(deps, tx, { spkiHash, source, actor, note, at });
-    const change: StatusChange = { state: 'revoked', reason: request.reason ?? 'keyCompromise', actor, at, note };
-    const outcome = await restrictCertificates(deps, tx, { by: 'key', spkiHash }, change, { mayFindNothing: true });
-    await spendBudget(deps, tx, request, outcome, 'key', at);
-    return { ...outcome, blockedKeys };
-  });
-}
-
-/** @returns 1, or 0 where the key was blocked before, and then nothing is written */
-export async function enterBlockedKey(
-  deps: RevocationDeps,
-  tx: Transaction,
-  { spkiHash, source, actor, note, at }: { spkiHash: Buffer; source: string; actor: Actor; note: string; at: Date },
-): Promise<number> {
-  const blocked = await deps.store.blockKeys(tx, [spkiHash], { reason: note, source, at });
-  if (blocked > 0) {
-    const body = { spkiSha256: spkiHash, source, actor, note };
-    await deps.ledger.append(tx, [{ kind: 'key.blocked', subject: `key:${spkiHash.toString('hex')}`, at, body }]);
-  }
-  return blocked;
-}
-
-interface UnitRestriction {
+export interface UnitRestriction {
   readonly unitIds: readonly number[];
-  readonly to: 'SUSPENDED' | 'QUARANTINED' | 'LOST';
+  readonly to: 'SUSPENDED' | 'QUARANTINED' | 'LOST' | 'RETIRED';
   readonly change: StatusChange;
   readonly evidence: string | undefined;
 }
@@ -126,41 +120,42 @@ export async function restrictUnits(
   const certificates = await deps.store.certificatesOfUnits(tx, ids, at);
   const changed = await writeStatus(deps, tx, certificates, { ...change, voidsInFlight: false });
   const touched = new Set([...distinctUnits(changed), ...moved]);
-  return { units: touched.size, certificates: changed.length, blockedKeys: 0 };
+  const blockedKeys = await blockKeysOf(deps, tx, certificates, change);
+  return { units: touched.size, certificates: changed.length, blockedKeys };
 }
 
-async function restrictCertificates(
+/** A compromised key must not come back in another request, whichever way its certificate was revoked. */
+async function blockKeysOf(
   deps: RevocationDeps,
   tx: Transaction,
-  selection: Selection,
+  certificates: readonly KnownCertificate[],
+  { state, reason, actor, at, note }: StatusChange,
+): Promise<number> {
+  if (state !== 'revoked' || reason !== 'keyCompromise' || certificates.length === 0) return 0;
+  const keys = certificates.map(({ spkiHash }) => spkiHash);
+  return deps.store.blockKeys(tx, keys, { reason: note ?? reason, source: actor, at });
+}
+
+export async function restrictCertificates(
+  deps: RevocationDeps,
+  tx: Transaction,
+  selection: CertificateSelection,
   change: StatusChange,
-  { mayFindNothing = false } = {},
 ): Promise<RestrictOutcome> {
-  if (selection.by !== 'certificate' && selection.by !== 'key' && selection.by !== 'lineage') throw nothingFound();
   const first = await deps.store.certificatesBy(tx, selection, change.at);
-  if (first.length === 0 && !mayFindNothing) throw nothingFound();
+  if (first.length === 0) throw nothingFound();
   // Read again once the units are locked: a record that committed in between is found now, a later one is refused (T2).
   await deps.store.lockUnits(tx, distinctUnits(first));
   const certificates = await deps.store.certificatesBy(tx, selection, change.at);
   const changed = await writeStatus(deps, tx, certificates, { ...change, voidsInFlight: true });
-  const units = distinctUnits(changed).length;
-  return {
-    units: units === 0 && changed.length > 0 ? changed.length : units,
-    certificates: changed.length,
-    blockedKeys: 0,
-  };
+  const blockedKeys = await blockKeysOf(deps, tx, certificates, change);
+  return { units: unitsTouched(changed), certificates: changed.length, blockedKeys };
 }
 
-async function spendBudget(
-  deps: RevocationDeps,
-  tx: Transaction,
-  { actor, personId, approvedBy }: Pick<RestrictRequest, 'actor' | 'personId' | 'approvedBy'>,
-  { units }: RestrictOutcome,
-  what: string,
-  at: Date,
-): Promise<void> {
-  const use = { actor, personId, units, what, at };
-  await checkRestrictionBudget(deps, tx, approvedBy === undefined ? use : { ...use, approvedBy });
+/** What a person's count is charged: a certificate of no unit counts as one. */
+export function unitsTouched(changed: readonly CertificateReference[]): number {
+  const units = distinctUnits(changed).length;
+  return units === 0 && changed.length > 0 ? changed.length : units;
 }
 
 export function nothingFound(): FemtoError {
@@ -176,8 +171,9 @@ export function checkNote(note: string): void {
 }
 
 /** From where a unit moves; elsewhere its state denies as much or more already, and only certificates change. */
-const MAY_MOVE: Readonly<Record<UnitRestriction['to'], readonly UnitState[]>> = {
+export const MAY_MOVE: Readonly<Record<UnitRestriction['to'], readonly UnitState[]>> = {
   SUSPENDED: ['BOOTSTRAPPED', 'ACTIVE', 'DORMANT'],
   QUARANTINED: ['BOOTSTRAPPED', 'ACTIVE', 'DORMANT', 'SUSPENDED'],
   LOST: ['MANIFESTED', 'BOOTSTRAPPED', 'ACTIVE', 'DORMANT', 'SUSPENDED', 'QUARANTINED'],
+  RETIRED: ['MANIFESTED', 'BOOTSTRAPPED', 'ACTIVE', 'DORMANT', 'SUSPENDED', 'QUARANTINED', 'LOST'],
 };

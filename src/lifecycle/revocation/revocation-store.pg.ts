@@ -1,14 +1,24 @@
+import { byteaArray } from '../../platform/db/bytea-array.js';
 import type { Transaction } from '../../platform/db/transaction.js';
-import type { Selection } from './revocation.js';
+import type { CertificateReference, UnitSelection } from './revocation.js';
 import type { BlockedKeyReader, KnownCertificate, RevocationStore, SelectedUnit } from './revocation-store.js';
-
-/** An expired head or head − 1 may still renew this long after notAfter (rules 4), so a revocation must reach it. */
-const COMEBACK = `interval '31 days'`;
+import { usableCertificates } from './usable-certificates.pg.js';
 
 const COLUMNS = `issuer_id AS "issuerId", serial, not_after AS "notAfter", unit_id AS "unitId", purpose, spki_hash AS "spkiHash"`;
 
 export const revocationStore: RevocationStore = {
   unitIds,
+
+  batchesNamed: async (tx, name) =>
+    (
+      await tx.query<{ id: number; maker: string }>(
+        'SELECT batch.id, maker.name AS maker FROM batch JOIN maker ON maker.id = maker_id WHERE batch.name = $1 ORDER BY 2',
+        [name],
+      )
+    ).rows,
+
+  factoryCredentialNamed: async (tx, name) =>
+    (await tx.query<{ id: number }>('SELECT id FROM factory_credential WHERE name = $1', [name])).rows[0]?.id ?? null,
 
   lockUnits: async (tx, unitIds) =>
     (
@@ -27,11 +37,24 @@ export const revocationStore: RevocationStore = {
       case 'key':
         return usable(tx, 'spki_hash = $2::bytea', at, by.spkiHash);
       case 'lineage':
-        return usable(tx, 'slot_id IN (SELECT id FROM lineage_slot WHERE lineage_id = $2::bigint)', at, by.lineageId);
+        return ofLineage(tx, at, by.lineageId);
       case 'certificate':
         return oneCertificate(tx, by);
     }
   },
+
+  certificatesOfKeys: (tx, spkiHashes, at) => usable(tx, 'spki_hash = ANY($2::bytea[])', at, byteaArray(spkiHashes)),
+
+  heldByThemselves: async (tx, certificates) =>
+    (
+      await tx.query<CertificateReference>(
+        `SELECT r.issuer_id AS "issuerId", r.serial, r.not_after AS "notAfter", r.unit_id AS "unitId"
+         FROM unnest($1::smallint[], $2::bytea[]) AS s(issuer_id, serial)
+         JOIN revoked_certificate r USING (issuer_id, serial) LEFT JOIN unit u ON u.id = r.unit_id
+         WHERE r.state = 'held' AND (u.id IS NULL OR u.state IN ('BOOTSTRAPPED', 'ACTIVE', 'DORMANT'))`,
+        [certificates.map(({ issuerId }) => issuerId), byteaArray(certificates.map(({ serial }) => serial))],
+      )
+    ).rows,
 
   heldOf: async (tx, unitId) =>
     (
@@ -62,15 +85,48 @@ export const revocationStore: RevocationStore = {
       )
     ).rowCount > 0,
 
-  isOwnCaKey: async (tx, spkiHash) =>
-    (await tx.query('SELECT 1 FROM issuer WHERE spki_hash = $1', [spkiHash])).rowCount > 0,
+  ownCasOfKeys: async (tx, spkiHashes) =>
+    (
+      await tx.query<{ label: string }>('SELECT label FROM issuer WHERE spki_hash = ANY($1::bytea[]) ORDER BY label', [
+        byteaArray(spkiHashes),
+      ])
+    ).rows.map(({ label }) => label),
+
+  blockedAmong: async (tx, spkiHashes) =>
+    new Set(
+      (
+        await tx.query<{ hex: string }>(
+          `SELECT encode(spki_hash, 'hex') AS hex FROM blocked_key WHERE spki_hash = ANY($1::bytea[])`,
+          [byteaArray(spkiHashes)],
+        )
+      ).rows.map(({ hex }) => hex),
+    ),
+
+  unitsOfVendorKeys: async (tx, spkiHashes) =>
+    (
+      await tx.query<{ id: number; spkiHash: Buffer }>(
+        `SELECT id, vendor_spki_hash AS "spkiHash" FROM unit WHERE vendor_spki_hash = ANY($1::bytea[]) ORDER BY id`,
+        [byteaArray(spkiHashes)],
+      )
+    ).rows,
+
+  firstOwners: async (tx, spkiHashes) =>
+    new Map(
+      (
+        await tx.query<{ hex: string; owner: string }>(
+          `SELECT encode(spki_hash, 'hex') AS hex, owner_kind || ' ' || owner_name AS owner FROM key_seen
+           WHERE spki_hash = ANY($1::bytea[]) AND owner_kind <> 'blocked'`,
+          [byteaArray(spkiHashes)],
+        )
+      ).rows.map(({ hex, owner }) => [hex, owner]),
+    ),
 
   blockKeys: async (tx, spkiHashes, { reason, source, at }) => {
     const { rowCount } = await tx.query(
       `INSERT INTO blocked_key (spki_hash, reason, source, at)
        SELECT DISTINCT hash, $2, $3, $4::timestamptz FROM unnest($1::bytea[]) AS k(hash) ORDER BY hash
        ON CONFLICT DO NOTHING`,
-      [spkiHashes, reason, source, at],
+      [byteaArray(spkiHashes), reason, source, at],
     );
     // A key that somebody is claiming in an open transaction has a row we cannot see yet; this insert waits for its end,
     // so that what it intends to sign is seen by the query that follows. A blocked key counts as seen (KEY-1).
@@ -78,7 +134,7 @@ export const revocationStore: RevocationStore = {
       `INSERT INTO key_seen (spki_hash, unit_id, owner_kind, owner_name, attempt_id, first_seen_at)
        SELECT DISTINCT hash, NULL::int, 'blocked', $2, '00000000-0000-0000-0000-000000000000'::uuid, $3::timestamptz
        FROM unnest($1::bytea[]) AS k(hash) ORDER BY hash ON CONFLICT DO NOTHING`,
-      [spkiHashes, source, at],
+      [byteaArray(spkiHashes), source, at],
     );
     return rowCount;
   },
@@ -123,57 +179,61 @@ export const blockedKeyReader: BlockedKeyReader = {
     (await tx.query('SELECT 1 FROM blocked_key WHERE spki_hash = $1', [spkiHash])).rowCount > 0,
 };
 
-async function unitIds(tx: Transaction, selection: Selection): Promise<number[] | null> {
-  const ids = async (sql: string, params: readonly unknown[]) =>
-    (await tx.query<{ id: number }>(`${sql} ORDER BY id`, params)).rows.map(({ id }) => id);
+async function unitIds(
+  tx: Transaction,
+  selection: UnitSelection,
+  within: readonly string[] | null = null,
+): Promise<number[]> {
+  const ids = async (condition: string, ...params: readonly unknown[]) => {
+    // Two texts, because an "is it null or" would cost the index on serial numbers.
+    const among = within === null ? '' : `AND unit.serial_number = ANY($${params.length + 1}::text[])`;
+    const sql = `SELECT unit.id FROM unit JOIN batch ON batch.id = unit.batch_id WHERE ${condition} ${among} ORDER BY unit.id`;
+    return (await tx.query<{ id: number }>(sql, within === null ? params : [...params, within])).rows.map(
+      ({ id }) => id,
+    );
+  };
   switch (selection.by) {
     case 'unit':
-      return ids('SELECT id FROM unit WHERE id = $1', [selection.unitId]);
+      return ids('unit.id = $1', selection.unitId);
     case 'units':
-      return ids('SELECT id FROM unit WHERE id = ANY($1::int[])', [selection.unitIds]);
+      return ids('unit.id = ANY($1::int[])', selection.unitIds);
+    case 'serial-numbers':
+      return ids('unit.serial_number = ANY($1::text[])', selection.serialNumbers);
     case 'batch':
-      return ids('SELECT id FROM unit WHERE batch_id = $1', [selection.batchId]);
+      return ids('unit.batch_id = $1', selection.batchId);
     case 'model':
-      return ids(
-        `SELECT unit.id FROM unit JOIN batch ON batch.id = unit.batch_id
-         WHERE unit.model = $1 AND ($2::text IS NULL OR batch.firmware_sha256 = $2)`,
-        [selection.model, selection.firmwareSha256 ?? null],
-      );
+      return selection.firmwareSha256 === undefined
+        ? ids('unit.model = $1', selection.model)
+        : ids('unit.model = $1 AND batch.firmware_sha256 = $2', selection.model, selection.firmwareSha256);
     case 'factory-credential':
       // Which credential a certificate was issued for stands in the ledger alone; its batch bounds the search.
       return ids(
-        `WITH candidates AS (
-           SELECT unit.id, 'unit:' || unit.serial_number AS subject FROM factory_credential c
-           JOIN unit ON unit.batch_id = c.batch_id WHERE c.id = $1)
-         SELECT DISTINCT c.id FROM candidates c JOIN (
-           SELECT subject, kind, body FROM ledger UNION ALL SELECT subject, kind, body FROM ledger_inbox) e
-           ON e.subject = c.subject AND e.kind = 'certificate.intended'
-          AND (e.body::json->>'credentialId')::int = $1`,
-        [selection.credentialId],
+        `unit.batch_id = (SELECT batch_id FROM factory_credential WHERE id = $1) AND (
+           EXISTS (SELECT 1 FROM ledger e WHERE e.subject = 'unit:' || unit.serial_number
+             AND e.kind = 'certificate.intended' AND (e.body::json->>'credentialId')::int = $1)
+           OR 'unit:' || unit.serial_number IN (SELECT subject FROM ledger_inbox e
+             WHERE e.kind = 'certificate.intended' AND (e.body::json->>'credentialId')::int = $1))`,
+        selection.credentialId,
       );
-    case 'certificate':
-    case 'key':
-    case 'lineage':
-      return null;
   }
 }
 
-/** @param where  a condition on the columns that certificate and issuance_intent share, over parameter $2 */
 async function usable(tx: Transaction, where: string, at: Date, value: unknown): Promise<KnownCertificate[]> {
-  const { rows } = await tx.query<KnownCertificate>(
-    `SELECT ${COLUMNS} FROM certificate c WHERE ${where} AND c.not_after > $1
-     UNION
-     SELECT ${COLUMNS} FROM certificate c
-       WHERE ${where} AND c.not_after > $1::timestamptz - ${COMEBACK} AND c.not_after <= $1 AND EXISTS (
-         SELECT 1 FROM lineage_slot s JOIN lineage l ON l.id = s.lineage_id AND l.state <> 'closed'
-         WHERE s.id = c.slot_id AND s.state IN ('pending', 'confirmed') AND NOT EXISTS (
-           SELECT 1 FROM lineage_slot n WHERE n.lineage_id = s.lineage_id AND n.generation > s.generation + 1
-             AND n.state IN ('pending', 'confirmed')))
-     UNION
-     SELECT ${COLUMNS} FROM issuance_intent i WHERE ${where} AND i.state = 'signing' AND i.not_after > $1`,
-    [at, value],
-  );
+  const { rows } = await tx.query<KnownCertificate>(`SELECT ${COLUMNS} FROM (${usableCertificates(where)}) AS usable`, [
+    at,
+    value,
+  ]);
   return rows;
+}
+
+/** By the slots' own keys: the certificates' partitions have no index over slots. */
+async function ofLineage(tx: Transaction, at: Date, lineageId: number): Promise<KnownCertificate[]> {
+  const { rows } = await tx.query<{ spki_hash: Buffer }>(
+    'SELECT DISTINCT spki_hash FROM lineage_slot WHERE lineage_id = $1',
+    [lineageId],
+  );
+  const ofKeys = await usable(tx, 'spki_hash = ANY($2::bytea[])', at, byteaArray(rows.map((row) => row.spki_hash)));
+  return ofKeys.filter(({ purpose }) => purpose === 'operational');
 }
 
 async function oneCertificate(

@@ -1,6 +1,6 @@
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { Actor, UnitState } from '../model/index.js';
-import type { CertificateReference, Selection } from './revocation.js';
+import type { CertificateReference, CertificateSelection, UnitSelection } from './revocation.js';
 
 export interface SelectedUnit {
   readonly id: number;
@@ -19,8 +19,15 @@ export interface KnownCertificate extends CertificateReference {
 
 /** What revocation asks of the database; everything else goes through registry and status. */
 export interface RevocationStore {
-  /** Units a selection names, ids ascending; null when it names certificates, not units. */
-  unitIds(tx: Transaction, selection: Selection): Promise<number[] | null>;
+  /**
+   * Units a selection names, ids ascending.
+   *
+   * @param within  only those among these serial numbers
+   */
+  unitIds(tx: Transaction, selection: UnitSelection, within?: readonly string[]): Promise<number[]>;
+  /** Null: none of that name; more than one maker has it: their names. */
+  batchesNamed(tx: Transaction, name: string): Promise<{ id: number; maker: string }[]>;
+  factoryCredentialNamed(tx: Transaction, name: string): Promise<number | null>;
   /** Locked in id order against state changes and issuance records until the transaction ends. */
   lockUnits(tx: Transaction, unitIds: readonly number[]): Promise<SelectedUnit[]>;
   /**
@@ -29,18 +36,23 @@ export interface RevocationStore {
    */
   certificatesOfUnits(tx: Transaction, unitIds: readonly number[], at: Date): Promise<KnownCertificate[]>;
   /** As above, by key, by lineage or by serial. */
-  certificatesBy(
-    tx: Transaction,
-    by: Extract<Selection, { by: 'key' | 'lineage' | 'certificate' }>,
-    at: Date,
-  ): Promise<KnownCertificate[]>;
+  certificatesBy(tx: Transaction, by: CertificateSelection, at: Date): Promise<KnownCertificate[]>;
+  certificatesOfKeys(tx: Transaction, spkiHashes: readonly Buffer[], at: Date): Promise<KnownCertificate[]>;
   /** Issued certificates of a unit that are on hold now. */
   heldOf(tx: Transaction, unitId: number): Promise<CertificateReference[]>;
+  /** Those of them that are on hold while their unit's own state holds nothing. */
+  heldByThemselves(tx: Transaction, certificates: readonly CertificateReference[]): Promise<CertificateReference[]>;
   isRevoked(tx: Transaction, certificate: { issuerId: number; serial: Buffer }): Promise<boolean>;
   /** In the record of issued certificates or of intents. */
   isRecorded(tx: Transaction, certificate: { issuerId: number; serial: Buffer }): Promise<boolean>;
-  /** Key of one of our own CAs, or of any token key we know. */
-  isOwnCaKey(tx: Transaction, spkiHash: Buffer): Promise<boolean>;
+  /** Labels of our own CAs whose key is among these. */
+  ownCasOfKeys(tx: Transaction, spkiHashes: readonly Buffer[]): Promise<string[]>;
+  /** Hex of those that are blocked already. */
+  blockedAmong(tx: Transaction, spkiHashes: readonly Buffer[]): Promise<ReadonlySet<string>>;
+  /** Units whose maker's certificate has one of these keys. */
+  unitsOfVendorKeys(tx: Transaction, spkiHashes: readonly Buffer[]): Promise<{ id: number; spkiHash: Buffer }[]>;
+  /** By hex of the key: who brought it first, as `<kind> <name>`. Keys that nobody brought are left out. */
+  firstOwners(tx: Transaction, spkiHashes: readonly Buffer[]): Promise<ReadonlyMap<string, string>>;
   /** Returns how many are new. Waits for whoever is claiming one of these keys at this moment. */
   blockKeys(
     tx: Transaction,

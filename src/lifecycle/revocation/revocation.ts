@@ -35,15 +35,40 @@ export type Selection =
   | { readonly by: 'batch'; readonly batchId: number }
   | { readonly by: 'model'; readonly model: string; readonly firmwareSha256?: string }
   | { readonly by: 'factory-credential'; readonly credentialId: number }
-  /** An explicit list, e.g. the intersection an approval allows (rules 8.1). */
+  /** Exact serial numbers. */
+  | { readonly by: 'serial-numbers'; readonly serialNumbers: readonly string[] }
+  /** An explicit list, e.g. what is left of the list that people signed (rules 8.1). */
   | { readonly by: 'units'; readonly unitIds: readonly number[] };
+
+/** A few certificates, whatever their units are. */
+export type CertificateSelection = Extract<Selection, { by: 'certificate' | 'key' | 'lineage' }>;
+export type UnitSelection = Exclude<Selection, CertificateSelection>;
+
+export function isOfCertificates(selection: Selection): selection is CertificateSelection {
+  return selection.by === 'certificate' || selection.by === 'key' || selection.by === 'lineage';
+}
+
+/** What one key was found in when it was blocked. */
+export interface BlockedKey {
+  readonly spkiHash: Buffer;
+  /** False: somebody blocked it before. */
+  readonly isNew: boolean;
+  readonly certificates: number;
+  /** Serial numbers of the units that hold it: by a certificate of ours, or by their maker's. */
+  readonly units: readonly string[];
+  /** Who brought the key first, ever: `vendor 00005e….femto.example`, `operational …`; null when nobody did. */
+  readonly firstOwner: string | null;
+}
 
 export interface Requester {
   readonly actor: Actor;
   /** Set for people: their cumulative budget is counted (rules 8.1). Null for the system's own decisions. */
   readonly personId: number | null;
-  /** The second person, after the operator room has verified both signatures over the request. */
-  readonly approvedBy?: Actor;
+  /**
+   * The second person, after the operator room has verified both signatures over the request. As a function it is called
+   * once, in the transaction that acts: what it spends is spent exactly when the act commits.
+   */
+  readonly approvedBy?: Actor | ((tx: Transaction) => Promise<Actor>);
 }
 
 export interface RestrictRequest extends Requester {
@@ -86,15 +111,6 @@ export interface RestrictOutcome {
   readonly blockedKeys: number;
 }
 
-export interface RestrictPreview {
-  readonly units: number;
-  readonly certificates: number;
-  /** Sorted; what an approval binds. */
-  readonly unitIds: readonly number[];
-  /** True when this person needs a second one for it now. */
-  readonly needsApproval: boolean;
-}
-
 /**
  * A certificate, key, unit, lineage, batch stops being trusted, or a hold ends. Every call is one transaction: unit rows are
  * locked first and their revocation epoch is raised, so whatever is being signed for them meanwhile is refused at its
@@ -110,9 +126,10 @@ export interface Revocation {
   /** All unexpired certificates of a unit (operational and bootstrap) to `change.state`; raises its epoch. */
   setUnitStatus(tx: Transaction, unitIds: readonly number[], change: StatusChange): Promise<number>;
 
-  preview(selection: Selection, requester: Requester): Promise<RestrictPreview>;
-  /** Certificates revoked for good; units selected as units become RETIRED only when asked by the registry, here SUSPENDED. */
+  /** Certificates revoked for good; units selected as units become SUSPENDED. keyCompromise blocks their keys, too. */
   revoke(request: RestrictRequest): Promise<RestrictOutcome>;
+  /** Revoked with cessationOfOperation and RETIRED, for ever. @throws FemtoError STATE_CONFLICT when it is RETIRED */
+  retire(request: Omit<RestrictRequest, 'selection' | 'reason'> & { unitId: number }): Promise<RestrictOutcome>;
   /** certificateHold; units become SUSPENDED. */
   hold(request: RestrictRequest): Promise<RestrictOutcome>;
   /** Hold with state QUARANTINED inside the caller's transaction: a hard fork, contested claim, detection. */
@@ -132,13 +149,28 @@ export interface Revocation {
    */
   release(request: ReleaseRequest): Promise<RestrictOutcome & { readonly state: UnitState }>;
   /**
+   * Holds on certificates that were held by themselves end; a unit's own hold, loss or quarantine does not. Two people.
+   *
+   * @throws FemtoError NOT_FOUND; STATE_CONFLICT when none of them is held by itself
+   */
+  releaseCertificates(request: Requester & { selection: CertificateSelection; note: string }): Promise<RestrictOutcome>;
+  /**
    * The unit's own wish, signed by the certificate's key: that certificate is revoked, the others held, the unit SUSPENDED.
    *
    * @throws FemtoError CERT_REVOKED when it was revoked before
    */
   revokeByUnit(request: UnitRevocation): Promise<RestrictOutcome>;
-  /** REV-5: the key is blocked for ever and every unexpired certificate with it revoked. A CA's own key is refused. */
-  blockKey(request: Requester & { spkiHash: Buffer; note: string; source: string }): Promise<RestrictOutcome>;
+  /**
+   * REV-5: the keys are blocked for ever, and every unexpired certificate with one of them is revoked as keyCompromise.
+   * Their units are SUSPENDED and whatever else they hold is on hold, as after a unit's own keyCompromise: what gave one
+   * key away may have touched the others. One transaction.
+   *
+   * @param request.spkiHashes  at most {@link KEYS_AT_ONCE_MAX}
+   * @throws FemtoError DENIED for a key of our own CAs; APPROVAL_REQUIRED
+   */
+  blockKeys(
+    request: Requester & { spkiHashes: readonly Buffer[]; note: string; source: string },
+  ): Promise<RestrictOutcome & { readonly keys: readonly BlockedKey[] }>;
   /** Rules 5.7: a certificate that chains to us and is not in the record is entered as revoked, keyed by issuer and serial. */
   revokeUnrecorded(
     tx: Transaction,
@@ -146,5 +178,8 @@ export interface Revocation {
     by: { actor: Actor; at: Date },
   ): Promise<boolean>;
   /** Counts `units` against the person's 24 h; throws APPROVAL_REQUIRED beyond 100 unless `approvedBy` is set. */
-  checkRestrictionBudget(tx: Transaction, use: Requester & { units: number; what: string; at: Date }): Promise<void>;
+  checkRestrictionBudget(
+    tx: Transaction,
+    use: Omit<Requester, 'approvedBy'> & { approvedBy?: Actor; units: number; what: string; at: Date },
+  ): Promise<void>;
 }

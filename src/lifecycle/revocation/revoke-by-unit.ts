@@ -1,5 +1,6 @@
 import { FemtoError } from '../../platform/errors.js';
-import { enterBlockedKey, restrictUnits } from './restrict.js';
+import { enterBlockedKeys } from './block-keys.js';
+import { restrictUnits } from './restrict.js';
 import type { RestrictOutcome, UnitRevocation } from './revocation.js';
 import type { RevocationDeps } from './revocation-deps.js';
 import { writeStatus } from './write-status.js';
@@ -23,8 +24,8 @@ export async function revokeByUnit(
     }
     const change = { ...by, state: 'held', reason: 'certificateHold' } as const;
     const held = await restrictUnits(deps, tx, { unitIds: [unit.id], to: 'SUSPENDED', change, evidence: undefined });
-    const blocked = { ...by, spkiHash: certificate.spkiHash, source: actor };
-    const blockedKeys = reason === 'keyCompromise' ? await enterBlockedKey(deps, tx, blocked) : 0;
+    const blocked = { ...by, spkiHashes: [certificate.spkiHash], source: actor };
+    const blockedKeys = reason === 'keyCompromise' ? (await enterBlockedKeys(deps, tx, blocked)).length : 0;
     return { ...held, certificates: held.certificates + changed.length, blockedKeys };
   });
 }

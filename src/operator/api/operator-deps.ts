@@ -15,11 +15,12 @@ import type {
   VendorOffice,
 } from '../../lifecycle/registry/index.js';
 import type { Renewal } from '../../lifecycle/renewal/index.js';
-import type { Revocation } from '../../lifecycle/revocation/index.js';
+import type { FleetOrders, Revocation, RevocationStore } from '../../lifecycle/revocation/index.js';
 import type { Clock, RandomBytes } from '../../platform/clock.js';
 import type { Transactor } from '../../platform/db/transaction.js';
 import type { Ledger } from '../../platform/ledger/ledger.js';
 import type { ApprovalStore, PersonStore } from '../people/person.js';
+import type { FleetRunner } from './fleet-runner.js';
 import type { InstallationSwitches } from './installation-switches.js';
 import type { OperatorViews } from './views.js';
 
@@ -46,6 +47,9 @@ export interface OperatorDeps {
   readonly enrolment: Pick<Enrolment, 'createGrant' | 'withdrawGrant'>;
   readonly renewal: Pick<Renewal, 'moveWindow'>;
   readonly revocation: Revocation;
+  readonly selections: Pick<RevocationStore, 'batchesNamed' | 'factoryCredentialNamed'>;
+  readonly fleet: FleetOrders;
+  readonly fleetRunner: FleetRunner;
   readonly feed: Pick<Feed, 'standings' | 'status'>;
   readonly cases: CaseDesk;
   readonly network: NetworkOffice;

@@ -12,7 +12,9 @@ import type { OperatorDeps } from './operator-deps.js';
 import type { Route } from './route.js';
 import { caseRoutes } from './routes/case-routes.js';
 import { factoryRoutes } from './routes/factory-routes.js';
+import { fleetRoutes } from './routes/fleet-routes.js';
 import { gatewayRoutes } from './routes/gateway-routes.js';
+import { keyRoutes } from './routes/key-routes.js';
 import { networkRoutes } from './routes/network-routes.js';
 import { registryRoutes } from './routes/registry-routes.js';
 import { serviceRoutes } from './routes/service-routes.js';
@@ -35,6 +37,8 @@ export function operatorRoutes(deps: OperatorDeps): Route[] {
     ...gatewayRoutes(deps),
     ...networkRoutes(deps),
     ...unitRoutes(deps),
+    ...fleetRoutes(deps),
+    ...keyRoutes(deps),
     ...trustRoutes(deps),
     ...caseRoutes(deps),
   ];

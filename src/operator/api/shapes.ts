@@ -17,6 +17,8 @@ export const freeText = z
   .refine((text) => !/\d{15}/.test(text), 'must not hold a 15-digit subscriber or phone identity');
 export const pem = z.string().max(16_384);
 export const serialHex = z.string().regex(/^[0-9a-f]{32}$/, '32 lower-case hex digits');
+export const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hex digits');
+export const unitSerial = z.string().regex(/^[A-Z0-9-]{4,32}$/, 'A-Z, 0-9 and -, 4 to 32');
 export const approvalId = z
   .int()
   .positive()

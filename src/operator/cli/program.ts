@@ -3,6 +3,8 @@ import { asFemtoError, FemtoError } from '../../platform/errors.js';
 import { EXIT, EXIT_HELP, exitCodeOf } from './exit-codes.js';
 import { addFactoryCommands } from './factory-commands.js';
 import { addFeedCommands } from './feed-commands.js';
+import { addFleetCommands } from './fleet-commands.js';
+import { addKeyCommands } from './key-commands.js';
 import { addNetworkCommands } from './network-commands.js';
 import { addOfflineCommands, type OfflineTools } from './offline-commands.js';
 import { addRegistryCommands } from './registry-commands.js';
@@ -33,6 +35,8 @@ export function femtopkiProgram(tools: OfflineTools, version: string): Command {
   addRegistryCommands(program);
   addVendorCommands(program);
   addUnitCommands(program);
+  addFleetCommands(program);
+  addKeyCommands(program);
   addOfflineCommands(program, tools);
   return overrideExit(program);
 }

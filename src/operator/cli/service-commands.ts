@@ -1,9 +1,8 @@
-import { createPrivateKey, createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
+import { createHash, createPublicKey, generateKeyPairSync } from 'node:crypto';
 import { existsSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import type { Command } from 'commander';
 import { FemtoError } from '../../platform/errors.js';
-import { requestHash, textToSign } from '../people/approvals.js';
 import {
   callAndPrint,
   clientOf,
@@ -14,6 +13,7 @@ import {
   withExamples,
 } from './command-context.js';
 import { note, print } from './output.js';
+import { askSecondPerson, signAs } from './sign-as.js';
 
 /** gateway, station, machine, approval, case, ledger, renewal, admission, sign-in, status. */
 export function addServiceCommands(program: Command): void {
@@ -159,17 +159,7 @@ function addApprovals(program: Command): void {
                 state: unit.state,
                 ...(options.evidence === undefined ? {} : { evidence: options.evidence }),
               };
-        const act = { kind, request, selectionCount: 1 };
-        const signature = sign(
-          'sha256',
-          textToSign(requestHash(act), 'requester'),
-          createPrivateKey(personKeyOf(globals)),
-        );
-        await callAndPrint(command, {
-          method: 'POST',
-          path: '/approvals',
-          body: { ...act, signature: signature.toString('base64') },
-        });
+        await askSecondPerson(command, { kind, request, selectionCount: 1 });
       }),
     'approval request unit.release SHB-24-00817 --evidence "inspection 2026-118"',
     'approval request grant.live-head SHB-24-00817 --line L-100',
@@ -180,19 +170,16 @@ function addApprovals(program: Command): void {
       .description('approves somebody else’s request, signed with your own key')
       .action(async (id: string, _options, command: Command) => {
         const globals = globalsOf(command);
-        const all = (await clientOf(globals).get('/approvals')) as {
-          id: number;
-          textToApprove: string;
-          request: string;
-        }[];
+        const all = (await clientOf(globals).get('/approvals')) as { id: number; request: string }[];
         const asked = all.find((row) => row.id === Number(id));
         if (!asked) throw new FemtoError('NOT_FOUND', `No request ${id}; list them with femtopki approval list.`);
         note(`You approve: ${asked.request}`);
-        const signature = sign('sha256', Buffer.from(asked.textToApprove), createPrivateKey(personKeyOf(globals)));
+        // Over the request that was shown, never over a hash that somebody else computed.
+        const hash = createHash('sha256').update(asked.request).digest();
         await callAndPrint(command, {
           method: 'POST',
           path: `/approvals/${encodeURIComponent(id)}/approve`,
-          body: { signature: signature.toString('base64') },
+          body: { signature: signAs(globals, hash, 'approver') },
         });
       }),
     'approval approve 7 --as approver',

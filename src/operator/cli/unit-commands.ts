@@ -1,7 +1,7 @@
 import type { Command } from 'commander';
 import { callAndPrint, query, withExamples } from './command-context.js';
 
-/** unit, grant, cert, key: one femtocell and what it is trusted with. */
+/** unit, grant: one femtocell and its permission to activate. */
 export function addUnitCommands(program: Command): void {
   const unit = program.command('unit').description('femtocells');
   withExamples(
@@ -54,7 +54,8 @@ export function addUnitCommands(program: Command): void {
       .description('revokes every certificate of a unit for good')
       .requiredOption('--reason <text>')
       .option('--code <reason>', 'unspecified, keyCompromise, cessationOfOperation, privilegeWithdrawn', 'unspecified')
-      .action((serial: string, options: { reason: string; code: string }, command: Command) =>
+      .option('--approval <id>', 'approved request, beyond a hundred units in a day', Number)
+      .action((serial: string, options: { reason: string; code: string; approval?: number }, command: Command) =>
         callAndPrint(command, { method: 'POST', path: `${path(serial)}/revoke`, body: options }),
       ),
     'unit revoke SHB-24-00817 --reason "key found on a forum" --code keyCompromise',
@@ -117,7 +118,6 @@ export function addUnitCommands(program: Command): void {
     'unit mac-secret SHB-24-00817 --hours 2 -o json',
   );
   addGrants(program);
-  addCertificates(program);
 }
 
 function addGrants(program: Command): void {
@@ -155,50 +155,6 @@ function addGrants(program: Command): void {
       ),
     'grant create SHB-24-00817 --line L-100',
     'grant create SHB-24-00817 --line L-100 --kind order --hours 72',
-  );
-}
-
-function addCertificates(program: Command): void {
-  const cert = program.command('cert').description('certificates');
-  withExamples(
-    cert
-      .command('show <serial>')
-      .description('a recorded certificate and its status')
-      .action((serial: string, _options, command: Command) =>
-        callAndPrint(command, { method: 'GET', path: `/certificates/${encodeURIComponent(serial.toLowerCase())}` }),
-      ),
-    'cert show 010007a1f3c2d4e5f60718293a4b5c6d',
-    'cert show 010007a1f3c2d4e5f60718293a4b5c6d -o json',
-  );
-  withExamples(
-    cert
-      .command('revoke <serial>')
-      .description('revokes one certificate')
-      .requiredOption('--reason <text>')
-      .option('--code <reason>', 'unspecified, keyCompromise, superseded, cessationOfOperation', 'unspecified')
-      .action((serial: string, options: { reason: string; code: string }, command: Command) =>
-        callAndPrint(command, {
-          method: 'POST',
-          path: `/certificates/${encodeURIComponent(serial.toLowerCase())}/revoke`,
-          body: options,
-        }),
-      ),
-    'cert revoke 010007a1f3c2d4e5f60718293a4b5c6d --reason "wrong profile"',
-    'cert revoke 010007a1f3c2d4e5f60718293a4b5c6d --reason "leaked" --code keyCompromise',
-  );
-  withExamples(
-    program
-      .command('key')
-      .description('public keys')
-      .command('block <spki-sha256>')
-      .description('blocks a key for ever and revokes every certificate that carries it')
-      .requiredOption('--reason <text>')
-      .option('--source <text>', 'where it was found', 'operator')
-      .action((spkiSha256: string, options: { reason: string; source: string }, command: Command) =>
-        callAndPrint(command, { method: 'POST', path: '/keys/block', body: { spkiSha256, ...options } }),
-      ),
-    'key block 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --reason "published"',
-    'key block 9f86d081884c7d659a2feaa0c55ad015a3bf4f1b2b0b822cd15d6c15b0f00a08 --reason "published" --source forum',
   );
 }
 

@@ -1,7 +1,8 @@
-import { createHash, createPublicKey, verify } from 'node:crypto';
+import { createHash, createPublicKey, randomBytes, verify } from 'node:crypto';
 import type { Clock } from '../../platform/clock.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
+import type { Ledger } from '../../platform/ledger/ledger.js';
 import type { Approval, ApprovalStore, Person, PersonStore } from './person.js';
 
 /**
@@ -13,6 +14,7 @@ export interface ApprovalDeps {
   readonly approvals: ApprovalStore;
   readonly people: PersonStore;
   readonly clock: Clock;
+  readonly ledger: Ledger;
 }
 
 /** An approval lives 24 h: a selection that was right yesterday may not be right tomorrow. */
@@ -24,11 +26,23 @@ export interface DangerousAct {
   /** Plain JSON; a selection is a sorted list of ids. */
   readonly request: Readonly<Record<string, unknown>>;
   readonly selectionCount: number;
+  /**
+   * 32 hex digits of the requester's own: makes the same act, meant again, another text. What was carried out once is
+   * never carried out again, so without it an act can be approved once in the life of the installation.
+   */
+  readonly nonce?: string;
+  /** ISO 8601, at most 24 h ahead. Signed, so that no row can lengthen it. */
+  readonly until?: string;
 }
 
 /** JSON with sorted keys: the same act always has the same hash, whoever wrote the object. */
-export function canonicalRequest(act: DangerousAct): string {
-  return JSON.stringify({ kind: act.kind, request: sortKeys(act.request), selectionCount: act.selectionCount });
+export function canonicalRequest({ kind, request, selectionCount, nonce, until }: DangerousAct): string {
+  return JSON.stringify({ kind, request: sortKeys(request), selectionCount, nonce, until });
+}
+
+/** Nonce and end for a new request; the CLI and the browser put them into what is signed. */
+export function freshness(now: Date): { readonly nonce: string; readonly until: string } {
+  return { nonce: randomBytes(16).toString('hex'), until: new Date(now.getTime() + APPROVAL_LIFE_MS).toISOString() };
 }
 
 export function requestHash(act: DangerousAct): Buffer {
@@ -50,6 +64,7 @@ export async function requestApproval(
   const hash = requestHash(act);
   checkSignature(by, textToSign(hash, 'requester'), signature);
   const createdAt = deps.clock.now();
+  checkUntil(act, createdAt);
   return await deps.approvals.add({
     kind: act.kind,
     request: canonicalRequest(act),
@@ -78,8 +93,10 @@ export async function approve(deps: ApprovalDeps, by: Person, id: number, signat
 }
 
 /**
- * Checks, inside the executing transaction, that two people signed exactly this act, and spends the approval.
+ * Checks, inside the executing transaction, that two people signed exactly this act, and spends the approval: it is spent
+ * if and only if the act commits, and a text is carried out once, whatever rows say later.
  *
+ * @param act  without nonce and end, which are in the signed text
  * @returns the names of both, for the ledger
  * @throws APPROVAL_REQUIRED with what to do when `approvalId` is absent or does not fit; DENIED for a bad signature
  */
@@ -89,19 +106,50 @@ export async function spendApproval(
   act: DangerousAct,
   approvalId: number | undefined,
 ): Promise<{ requestedBy: string; approvedBy: string }> {
-  const hash = requestHash(act);
   const approval = approvalId === undefined ? null : await deps.approvals.byId(approvalId);
-  if (!approval?.requestHash.equals(hash) || approval.state !== 'approved') {
+  const signed = approval === null ? null : signedAct(approval);
+  const isThisAct =
+    signed !== null && canonicalRequest({ ...act, ...freshnessOf(signed) }) === canonicalRequest(signed);
+  if (approval === null || !isThisAct || approval.state !== 'approved') {
     throw new FemtoError(
       'APPROVAL_REQUIRED',
       'This act needs a second person: ask with `femtopki approval request`, then repeat with --approval.',
-      {
-        facts: { kind: act.kind, requestHash: hash.toString('hex') },
-      },
+      { facts: { kind: act.kind, requestHash: requestHash(act).toString('hex') } },
     );
   }
+  const names = await twoSigners(deps, approval);
+  await markSpent(deps, tx, approval, names);
+  return names;
+}
+
+/** Spends an approval whose signatures were verified, in the transaction that acts. @throws STATE_CONFLICT when it was spent */
+export async function markSpent(
+  deps: ApprovalDeps,
+  tx: Transaction,
+  approval: Approval,
+  names: { requestedBy: string; approvedBy: string },
+): Promise<void> {
+  const at = deps.clock.now();
+  if (!(await deps.approvals.markExecuted(tx, approval, at))) {
+    throw new FemtoError('STATE_CONFLICT', 'The approval was used already; ask again.');
+  }
+  const { id, kind } = approval;
+  const body = { approvalId: id, kind, requestSha256: approval.requestHash, ...names };
+  await deps.ledger.append(tx, [{ kind: 'approval.spent', subject: `approval:${id}`, at, body }]);
+}
+
+/**
+ * Both signatures over the text of an approval, by two people who may give them, in time.
+ *
+ * @throws DENIED; STATE_CONFLICT when it is too old
+ */
+export async function twoSigners(
+  deps: Pick<ApprovalDeps, 'people' | 'clock'>,
+  approval: Approval,
+): Promise<{ requestedBy: string; approvedBy: string }> {
   const now = deps.clock.now();
   if (now > approval.expiresAt) throw new FemtoError('STATE_CONFLICT', 'The approval is older than 24 h; ask again.');
+  checkUntil(signedAct(approval), now);
   const requester = await deps.people.byId(approval.requestedBy);
   const approver = approval.approvedBy === null ? null : await deps.people.byId(approval.approvedBy);
   if (
@@ -113,15 +161,34 @@ export async function spendApproval(
   ) {
     throw new FemtoError('DENIED', 'The approval does not name two people who may give it.');
   }
-  checkSignature(requester, textToSign(hash, 'requester'), approval.requestSignature);
-  checkSignature(approver, textToSign(hash, 'approver'), approval.approvalSignature);
-  if (!(await deps.approvals.markExecuted(tx, approval.id, now))) {
-    throw new FemtoError('STATE_CONFLICT', 'The approval was used already; ask again.');
-  }
+  checkSignature(requester, textToSign(approval.requestHash, 'requester'), approval.requestSignature);
+  checkSignature(approver, textToSign(approval.requestHash, 'approver'), approval.approvalSignature);
   return { requestedBy: requester.name, approvedBy: approver.name };
 }
 
-function checkSignature(person: Person, text: Buffer, signature: Buffer): void {
+/** The act in a stored text, once the text is what was hashed. @throws DENIED when a row was changed */
+export function signedAct({ request, requestHash: hash }: Pick<Approval, 'request' | 'requestHash'>): DangerousAct {
+  if (!createHash('sha256').update(request).digest().equals(hash)) {
+    throw new FemtoError('DENIED', 'The stored request is not the one that was signed; check the database.');
+  }
+  return JSON.parse(request) as DangerousAct;
+}
+
+/** @throws BAD_REQUEST when it lies too far ahead; STATE_CONFLICT when it is past */
+export function checkUntil({ until }: DangerousAct, now: Date): void {
+  if (until === undefined) return;
+  const ms = Date.parse(until) - now.getTime();
+  if (ms > APPROVAL_LIFE_MS + CLOCK_DIFFERENCE_MS) {
+    throw new FemtoError('BAD_REQUEST', 'A request ends within 24 h; set the clock of this machine.');
+  }
+  if (!(ms > 0)) throw new FemtoError('STATE_CONFLICT', 'The request has ended; make it again.');
+}
+
+function freshnessOf({ nonce, until }: DangerousAct): Pick<DangerousAct, 'nonce' | 'until'> {
+  return { ...(nonce === undefined ? {} : { nonce }), ...(until === undefined ? {} : { until }) };
+}
+
+export function checkSignature(person: Person, text: Buffer, signature: Buffer): void {
   const key = person.publicKeySpki && createPublicKey({ key: person.publicKeySpki, format: 'der', type: 'spki' });
   if (person.state !== 'active' || !key || !verify('sha256', text, key, signature)) {
     throw new FemtoError('DENIED', `The signature is not ${person.name}’s; sign in first or use that person’s key.`);
@@ -137,3 +204,6 @@ function sortKeys(value: unknown): unknown {
       .map(([key, inner]) => [key, sortKeys(inner)]),
   );
 }
+
+/** The person's own machine may be ahead of ours. */
+const CLOCK_DIFFERENCE_MS = 5 * 60_000;

@@ -76,12 +76,17 @@ export function approvalStore(prisma: Prisma): ApprovalStore {
       return count === 1;
     },
     // In the executor's own transaction, so that an approval is spent exactly when the act commits.
-    markExecuted: async (tx, id, now) => {
+    markExecuted: async (tx, { id, requestHash }, now) => {
       const { rowCount } = await tx.query(
         `UPDATE approval SET state = 'executed', executed_at = $2 WHERE id = $1 AND state = 'approved'`,
         [id, now],
       );
-      return rowCount === 1;
+      if (rowCount !== 1) return false;
+      const spent = await tx.query(
+        'INSERT INTO approval_spent (request_hash, approval_id, at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING',
+        [requestHash, id, now],
+      );
+      return spent.rowCount === 1;
     },
   };
 }

@@ -56,6 +56,6 @@ export interface ApprovalStore {
   list(state?: Approval['state']): Promise<Approval[]>;
   /** False when somebody was quicker or it is no longer open. */
   approve(id: number, by: number, signature: Buffer, now: Date): Promise<boolean>;
-  /** Inside the executing transaction; false when it was executed already. */
-  markExecuted(tx: Transaction, id: number, now: Date): Promise<boolean>;
+  /** Inside the executing transaction; false when it, or another approval of the same text, was executed already. */
+  markExecuted(tx: Transaction, approval: Pick<Approval, 'id' | 'requestHash'>, now: Date): Promise<boolean>;
 }

@@ -69,6 +69,11 @@ describe('REV-1: revoking and holding', () => {
     await rooms.revocation.revoke(request);
     const before = await statuses(unit.id);
     expect(await rooms.revocation.revoke(request)).toEqual({ units: 0, certificates: 0, blockedKeys: 0 });
+    const { rows: blocked } = await world.db.pool.query(
+      'SELECT 1 FROM blocked_key b JOIN certificate c USING (spki_hash) WHERE c.unit_id = $1',
+      [unit.id],
+    );
+    expect(blocked).toHaveLength(1); // keyCompromise blocks the key, whichever way it is said
     expect(await rooms.revocation.hold(request)).toEqual({ units: 0, certificates: 0, blockedKeys: 0 });
     expect(await statuses(unit.id)).toEqual(before);
     const { rows } = await world.db.pool.query(
@@ -131,7 +136,6 @@ describe('REV-1: revoking and holding', () => {
       );
     }
     const selection = { by: 'factory-credential', credentialId: rows[0]?.id ?? 0 } as const;
-    expect((await rooms.revocation.preview(selection, kim)).unitIds).toEqual([ours.id]);
     expect(await rooms.revocation.revoke({ ...kim, ...why, selection })).toMatchObject({ units: 1, certificates: 1 });
     expect((await unitRow(theirs.id)).state).toBe('ACTIVE');
   });
@@ -157,9 +161,20 @@ describe('REV-5: a key that came into wrong hands', () => {
     const key = world.newKey();
     await world.issue({ unitId: one.id, key });
     await world.issue({ unitId: two.id, key, state: 'signing' });
-    const request = { ...kim, note: 'found on a forum', source: 'report 17', spkiHash: key.spki.spkiHash };
-    expect(await rooms.revocation.blockKey(request)).toEqual({ units: 2, certificates: 2, blockedKeys: 1 });
-    expect(await rooms.revocation.blockKey(request)).toEqual({ units: 0, certificates: 0, blockedKeys: 0 });
+    const request = { ...kim, note: 'found on a forum', source: 'report 17', spkiHashes: [key.spki.spkiHash] };
+    const first = await rooms.revocation.blockKeys(request);
+    expect(first).toMatchObject({ units: 2, certificates: 2, blockedKeys: 1 });
+    expect(first.keys).toEqual([
+      {
+        spkiHash: key.spki.spkiHash,
+        isNew: true,
+        certificates: 2,
+        units: [one.serialNumber, two.serialNumber],
+        firstOwner: null,
+      },
+    ]);
+    expect(await rooms.revocation.blockKeys(request)).toMatchObject({ units: 0, certificates: 0, blockedKeys: 0 });
+    expect((await unitRow(one.id)).state).toBe('SUSPENDED');
     const { rows } = await world.db.pool.query('SELECT source FROM blocked_key WHERE spki_hash = $1', [
       key.spki.spkiHash,
     ]);
@@ -169,16 +184,35 @@ describe('REV-5: a key that came into wrong hands', () => {
 
   test('a key never seen before is blocked all the same', async () => {
     const spkiHash = world.newKey().spki.spkiHash;
-    const outcome = await rooms.revocation.blockKey({ ...kim, note: 'published', source: 'report 18', spkiHash });
-    expect(outcome).toEqual({ units: 0, certificates: 0, blockedKeys: 1 });
+    const found = { note: 'published', source: 'report 18', spkiHashes: [spkiHash] };
+    const outcome = await rooms.revocation.blockKeys({ ...kim, ...found });
+    expect(outcome).toMatchObject({ units: 0, certificates: 0, blockedKeys: 1 });
+  });
+
+  test('what else its unit holds is on hold, as after the unit’s own keyCompromise; a vendor’s key suspends its unit too', async () => {
+    const [one, other] = [await world.addUnit(), await world.addUnit({ state: 'BOOTSTRAPPED' })];
+    const [key, vendorKey] = [world.newKey(), world.newKey()];
+    await world.issue({ unitId: one.id, purpose: 'bootstrap' });
+    await world.issue({ unitId: one.id, key });
+    await world.db.pool.query('UPDATE unit SET vendor_spki_hash = $2 WHERE id = $1', [
+      other.id,
+      vendorKey.spki.spkiHash,
+    ]);
+    const spkiHashes = [key.spki.spkiHash, vendorKey.spki.spkiHash];
+    const outcome = await rooms.revocation.blockKeys({ ...kim, note: 'flash dump', source: 'report 19', spkiHashes });
+    expect(outcome).toMatchObject({ units: 2, certificates: 2, blockedKeys: 2 });
+    expect((await statuses(one.id)).sort()).toEqual(['held:6', 'revoked:1']);
+    expect([(await unitRow(one.id)).state, (await unitRow(other.id)).state]).toEqual(['SUSPENDED', 'SUSPENDED']);
   });
 
   test('the key of one of our own CAs is refused: that takes a ceremony', async () => {
     const spkiHash = world.deviceCa.key.spki.spkiHash;
-    await expect(rooms.revocation.blockKey({ ...kim, note: 'x', source: 'y', spkiHash })).rejects.toMatchObject({
-      code: 'DENIED',
-      message: expect.stringContaining('ceremony'),
-    });
+    const innocent = world.newKey().spki.spkiHash;
+    await expect(
+      rooms.revocation.blockKeys({ ...kim, note: 'x', source: 'y', spkiHashes: [innocent, spkiHash] }),
+    ).rejects.toMatchObject({ code: 'DENIED', message: expect.stringContaining('ceremony') });
+    const { rows } = await world.db.pool.query('SELECT 1 FROM blocked_key WHERE spki_hash = $1', [innocent]);
+    expect(rows).toEqual([]); // nothing of such a list
   });
 });
 
@@ -197,8 +231,6 @@ describe('rules 8.1: more than a hundred a person and day', () => {
       facts: expect.objectContaining({ used: 100, units: 3 }),
     });
     expect((await unitRow(unitIds[100] ?? 0)).state).toBe('ACTIVE'); // rolled back as a whole
-    const preview = await rooms.revocation.preview({ by: 'units', unitIds: unitIds.slice(100) }, lee);
-    expect(preview).toMatchObject({ units: 3, needsApproval: true, unitIds: unitIds.slice(100) });
     await expect(hold(unitIds.slice(100), { ...lee, approvedBy: 'person:lee' })).rejects.toMatchObject({
       code: 'APPROVAL_REQUIRED',
     });
@@ -369,7 +401,7 @@ describe('bulk', () => {
     });
     // The mark of the CRL is the one row both wait for, and a statement that waits 5 s fails.
     const outcome = await revoked;
-    expect(outcome).toEqual({ units: 10000, certificates: 20000, blockedKeys: 0 });
+    expect(outcome).toEqual({ units: 10000, certificates: 20000, blockedKeys: 20000 });
     const { rows } = await other.db.pool.query(`SELECT count(*)::int AS n FROM unit WHERE state = 'SUSPENDED'`);
     expect(rows[0].n).toBe(10_001);
     rooms2.remove();

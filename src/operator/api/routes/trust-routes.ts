@@ -6,9 +6,9 @@ import type { OperatorDeps } from '../operator-deps.js';
 import { DECIDERS, OPERATORS, READERS, type Route, route } from '../route.js';
 import * as shape from '../shapes.js';
 
-/** Certificates, keys, approvals, cases, the ledger: who may be trusted, who said so, and what is wrong. */
+/** Certificates, approvals, cases, the ledger: who may be trusted, who said so, and what is wrong. */
 export function trustRoutes(deps: OperatorDeps): Route[] {
-  const { views, revocation, approvals, cases, clock, db } = deps;
+  const { views, approvals, cases, clock, db } = deps;
   return [
     route({
       method: 'GET',
@@ -20,51 +20,6 @@ export function trustRoutes(deps: OperatorDeps): Route[] {
         if (!row) throw new FemtoError('NOT_FOUND', 'No certificate with this serial is in the record.');
         return row;
       },
-    }),
-    route({
-      method: 'POST',
-      path: '/certificates/:serial/revoke',
-      summary: 'Revokes one certificate',
-      roles: DECIDERS,
-      body: z.strictObject({
-        reason: shape.freeText,
-        code: z.enum(['unspecified', 'keyCompromise', 'superseded', 'cessationOfOperation']).default('unspecified'),
-      }),
-      handler: async (call) => {
-        const row = await views.certificate(call.params['serial'] ?? '');
-        if (!row) throw new FemtoError('NOT_FOUND', 'No certificate with this serial is in the record.');
-        const selection = {
-          by: 'certificate',
-          issuerId: Number(row['issuerId']),
-          serial: Buffer.from(String(row['serial']), 'hex'),
-        } as const;
-        return await revocation.revoke({
-          selection,
-          reason: call.body.code,
-          note: call.body.reason,
-          actor: call.actor,
-          personId: call.person.id,
-        });
-      },
-    }),
-    route({
-      method: 'POST',
-      path: '/keys/block',
-      summary: 'Blocks a public key for ever and revokes every certificate that carries it',
-      roles: DECIDERS,
-      body: z.strictObject({
-        spkiSha256: z.string().regex(/^[0-9a-f]{64}$/),
-        reason: shape.freeText,
-        source: z.string().min(1).max(128),
-      }),
-      handler: (call) =>
-        revocation.blockKey({
-          spkiHash: Buffer.from(call.body.spkiSha256, 'hex'),
-          note: call.body.reason,
-          source: call.body.source,
-          actor: call.actor,
-          personId: call.person.id,
-        }),
     }),
     route({
       method: 'GET',
@@ -82,13 +37,18 @@ export function trustRoutes(deps: OperatorDeps): Route[] {
         kind: z.string().regex(/^[a-z.-]{3,64}$/),
         request: z.record(z.string().max(64), z.unknown()),
         selectionCount: z.int().min(1).max(10_000_000),
+        nonce: z
+          .string()
+          .regex(/^[0-9a-f]{32}$/)
+          .optional()
+          .describe('own random digits, signed: the same act meant again is another request'),
+        until: shape.instant.optional().describe('signed: nothing is carried out later; at most 24 h ahead'),
         signature: shape.signature,
       }),
       handler: async ({ person, body }) => {
-        const { kind, request, selectionCount } = body;
-        return shown(
-          await requestApproval(deps, person, { kind, request, selectionCount }, Buffer.from(body.signature, 'base64')),
-        );
+        const { signature, nonce, until, ...act } = body;
+        const fresh = { ...(nonce === undefined ? {} : { nonce }), ...(until === undefined ? {} : { until }) };
+        return shown(await requestApproval(deps, person, { ...act, ...fresh }, Buffer.from(signature, 'base64')));
       },
     }),
     route({

@@ -3,7 +3,7 @@ import type { Unit } from '../../../lifecycle/model/index.js';
 import type { Requester } from '../../../lifecycle/revocation/index.js';
 import type { Transaction } from '../../../platform/db/transaction.js';
 import { FemtoError } from '../../../platform/errors.js';
-import { spendApproval } from '../../people/approvals.js';
+import { type DangerousAct, spendApproval } from '../../people/approvals.js';
 import type { OperatorDeps } from '../operator-deps.js';
 import { DECIDERS, OPERATORS, READERS, type Route, route } from '../route.js';
 import * as shape from '../shapes.js';
@@ -59,14 +59,12 @@ export function unitRoutes(deps: OperatorDeps): Route[] {
           request: { unit: unit.serialNumber, line: line.name },
           selectionCount: 1,
         };
-        const eyes =
-          body.approval === undefined ? null : await db.run((tx) => spendApproval(deps, tx, act, body.approval));
         const grant = await enrolment.createGrant({
           unitId: unit.id,
           kind: body.kind,
           lineId: line.id,
           createdBy: actor,
-          approvedBy: eyes ? `person:${eyes.approvedBy}` : null,
+          approvedBy: approvedIn(deps, act, body.approval) ?? null,
           lifeSeconds: body.lifeSeconds,
         });
         return { ...grant, unit: unit.serialNumber, line: line.name };
@@ -126,11 +124,10 @@ export function unitRoutes(deps: OperatorDeps): Route[] {
           request: { unit: unit.serialNumber, state: unit.state, ...wishes },
           selectionCount: 1,
         };
-        const eyes = await db.run((tx) => spendApproval(deps, tx, act, call.body.approval));
         return await revocation.release({
           unitId: unit.id,
           note: call.body.reason,
-          approvedBy: `person:${eyes.approvedBy}`,
+          approvedBy: (tx) => spend(deps, tx, act, call.body.approval),
           approvedState: unit.state,
           ...wishes,
           actor: call.actor,
@@ -142,14 +139,7 @@ export function unitRoutes(deps: OperatorDeps): Route[] {
       name: 'retire',
       summary: 'Retires a unit for ever; its certificates are revoked',
       body: restrictBody,
-      act: async ({ unit, selection, by }) => {
-        const outcome = await revocation.revoke({ selection, reason: 'cessationOfOperation', ...by });
-        const { actor, note: reason } = by;
-        await db.run((tx) =>
-          registry.changeState(tx, { unitId: unit.id, to: 'RETIRED', actor, reason, at: clock.now() }),
-        );
-        return outcome;
-      },
+      act: ({ unit, by }) => revocation.retire({ unitId: unit.id, ...by }),
     }),
     route({
       method: 'POST',
@@ -194,7 +184,7 @@ function restriction<Body extends typeof restrictBody>(
     name,
     summary,
     body,
-    act,
+    act: carryOut,
   }: {
     name: string;
     summary: string;
@@ -215,24 +205,33 @@ function restriction<Body extends typeof restrictBody>(
     body,
     handler: async ({ params, body: sent, actor, person }) => {
       const unit = await unitOf(deps, deps.db.read, params['serialNumber']);
-      const eyes = await secondPerson(deps, `unit.${name}`, unit, sent.approval);
-      const by = { note: sent.reason, actor, personId: person.id, ...eyes };
-      return await act({ unit, selection: { by: 'unit', unitId: unit.id }, by, body: sent });
+      const act = { kind: `unit.${name}`, request: { unit: unit.serialNumber, state: unit.state }, selectionCount: 1 };
+      const approvedBy = approvedIn(deps, act, sent.approval);
+      const by = { note: sent.reason, actor, personId: person.id, ...(approvedBy === undefined ? {} : { approvedBy }) };
+      return await carryOut({ unit, selection: { by: 'unit', unitId: unit.id }, by, body: sent });
     },
   });
 }
 
-/** Beyond a hundred units in a day a person needs a second one even to restrict (rules 8.1); below, nobody is asked. */
-async function secondPerson(
+/**
+ * The second person, asked in the transaction that acts: an act that fails leaves the approval as it was. Beyond a hundred
+ * units in a day a person needs one even to restrict (rules 8.1); below, nobody is asked.
+ */
+function approvedIn(
   deps: OperatorDeps,
-  kind: string,
-  unit: Unit,
+  act: DangerousAct,
   approvalId: number | undefined,
-): Promise<{ approvedBy?: string }> {
-  if (approvalId === undefined) return {};
-  const act = { kind, request: { unit: unit.serialNumber, state: unit.state }, selectionCount: 1 };
-  const { approvedBy } = await deps.db.run((tx) => spendApproval(deps, tx, act, approvalId));
-  return { approvedBy: `person:${approvedBy}` };
+): ((tx: Transaction) => Promise<string>) | undefined {
+  return approvalId === undefined ? undefined : (tx) => spend(deps, tx, act, approvalId);
+}
+
+async function spend(
+  deps: OperatorDeps,
+  tx: Transaction,
+  act: DangerousAct,
+  approvalId: number | undefined,
+): Promise<string> {
+  return `person:${(await spendApproval(deps, tx, act, approvalId)).approvedBy}`;
 }
 
 async function unitOf({ registry }: OperatorDeps, tx: Transaction, serialNumber: string | undefined): Promise<Unit> {
