@@ -1,12 +1,11 @@
 import type { Clock } from '../../platform/clock.js';
 import type { Transactor } from '../../platform/db/transaction.js';
 import type { Ledger } from '../../platform/ledger/ledger.js';
-import type { Certificate } from '../../x509/certificate.js';
 import type { Lineages } from '../lineage/index.js';
 import type { IssuerDirectory, NetworkGuard, Registry, Relocations } from '../registry/index.js';
 import type { Revocation } from '../revocation/index.js';
 import type { AskingGateway, AuthoriseRequest, DecisionStore } from './decision.js';
-import type { AdmissionReader } from './facts.js';
+import type { AdmissionReader, ShownCertificate } from './facts.js';
 
 export interface AdmissionDeps {
   readonly db: Transactor;
@@ -30,7 +29,7 @@ export interface AdmissionDeps {
 export interface Asked {
   readonly gateway: AskingGateway;
   readonly request: AuthoriseRequest;
-  readonly certificate: Certificate;
+  readonly shown: ShownCertificate;
   /** Canonical. */
   readonly address: string;
   readonly now: Date;

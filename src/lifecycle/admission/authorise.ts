@@ -1,8 +1,10 @@
+import { createHash } from 'node:crypto';
 import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
 import { gather } from '../../platform/gather.js';
 import { canonicalAddress } from '../../platform/net/ip-address.js';
-import { type Certificate, readCertificate } from '../../x509/certificate.js';
+import { readCertificate } from '../../x509/certificate.js';
+import { readCertificateHead } from '../../x509/certificate-head.js';
 import { headOf, judgeUse, type LineageView, type UseVerdict } from '../lineage/index.js';
 import type { Issuer } from '../model/index.js';
 import type { NetworkSubject, NetworkVerdict } from '../registry/index.js';
@@ -10,7 +12,7 @@ import type { AdmissionDeps, Asked } from './admission-deps.js';
 import { carryOut, type Judged, needsItsOwnTransaction, recordAll } from './carry-out.js';
 import { isOurs, isStranger, judge } from './checks.js';
 import type { AskingGateway, AuthoriseRequest, Decision } from './decision.js';
-import type { FactsPage, KnownFacts } from './facts.js';
+import type { FactsPage, KnownFacts, ShownCertificate } from './facts.js';
 
 /**
  * Decides whether a unit may connect now.
@@ -50,16 +52,19 @@ export function makeAuthorise(deps: AdmissionDeps): Authorise {
 }
 
 async function readRequest(deps: AdmissionDeps, gateway: AskingGateway, request: AuthoriseRequest): Promise<Asked> {
-  const certificate = readCertificate(request.certificateDer);
   const address = canonicalAddress(request.address);
   if (address === null) {
     throw new FemtoError('BAD_REQUEST', 'The address is not an IPv4 or IPv6 address; send the outer source address.');
   }
-  const { aki } = certificate;
-  const named = (await deps.issuers.all()).find(({ keyIdentifier }) => aki?.equals(keyIdentifier));
-  const issuer = named ?? (await deps.issuers.bySpkiOrSignature(certificate));
-  const issuerId = isOurs(issuer) ? issuer.id : null;
-  return { gateway, request, certificate, address, now: deps.clock.now(), issuerId };
+  const der = request.certificateDer;
+  const head = readCertificateHead(der);
+  const named = (await deps.issuers.all()).find(({ subjectDer }) => subjectDer.equals(head.issuerDer)) ?? null;
+  const shown = { ...head, der, fingerprint: createHash('sha256').update(der).digest('hex'), whole: null };
+  const asked = { gateway, request, address, now: deps.clock.now() };
+  if (isOurs(named)) return { ...asked, shown, issuerId: named.id };
+  const whole = readCertificate(der);
+  const issuer = await deps.issuers.bySpkiOrSignature(whole);
+  return { ...asked, shown: { ...shown, whole }, issuerId: isOurs(issuer) ? issuer.id : null };
 }
 
 /** In the order of those who asked; null for whom this is not enough. */
@@ -78,7 +83,9 @@ async function decideTogether(deps: AdmissionDeps, asked: readonly Asked[]): Pro
 }
 
 /** The same for one, with its unit locked: what it saw is what it changes. */
-async function decideAlone(deps: AdmissionDeps, asked: Asked): Promise<Decision> {
+async function decideAlone(deps: AdmissionDeps, light: Asked): Promise<Decision> {
+  const whole = light.shown.whole ?? readCertificate(light.shown.der);
+  const asked = { ...light, shown: { ...light.shown, whole } };
   return await deps.db.run(async (tx) => {
     const before = await readFacts(deps, tx, [asked]);
     const unitId = before.known[0]?.unit?.id;
@@ -121,7 +128,7 @@ async function judgeOne(
   page: FactsPage,
   { index, view, networkOf, successorLineId }: Light,
 ): Promise<Judged> {
-  const { request, certificate, address, now } = asked;
+  const { request, shown, address, now } = asked;
   const read = page.known[index] ?? NOTHING;
   const issuer = await issuerOf(deps, asked, read);
   // Whatever stands under a serial says nothing about somebody else's certificate that carries the same.
@@ -134,7 +141,7 @@ async function judgeOne(
     model: known.unit?.model ?? null,
     region: known.unit?.region ?? null,
   });
-  const { verdict, reasons } = judge({ now, request, certificate, issuer, known, use, network });
+  const { verdict, reasons } = judge({ now, request, shown, issuer, known, use, network });
   return { asked, issuer, known, use, view, network, page, verdict, reasons, isStranger: isStranger(reasons) };
 }
 
@@ -151,7 +158,7 @@ const NOTHING: KnownFacts = {
 /** The exact issuing key, never a name: the bytes that issuance recorded, or else the signature itself. */
 async function issuerOf(deps: AdmissionDeps, asked: Asked, known: KnownFacts): Promise<Issuer | null> {
   if (known.recorded && asked.issuerId !== null) return await deps.issuers.byId(asked.issuerId);
-  return await deps.issuers.bySpkiOrSignature(asked.certificate);
+  return asked.shown.whole === null ? null : await deps.issuers.bySpkiOrSignature(asked.shown.whole);
 }
 
 function useOf(
@@ -188,13 +195,13 @@ async function successorLine(
 }
 
 function decisionOf({ asked, known, page, verdict, reasons }: Judged): Decision {
-  const { request, certificate, gateway, address, now } = asked;
+  const { request, shown, gateway, address, now } = asked;
   return {
     verdict,
     reasons,
-    ttlSeconds: verdict === 'deny' ? 0 : ttlSeconds(certificate, now),
+    ttlSeconds: verdict === 'deny' ? 0 : ttlSeconds(shown, now),
     unit: known.unit?.fqdn ?? null,
-    certificateSha256: certificate.fingerprint,
+    certificateSha256: shown.fingerprint,
     gateway: gateway.name,
     nonce: request.nonce,
     address,
@@ -205,7 +212,7 @@ function decisionOf({ asked, known, page, verdict, reasons }: Judged): Decision 
 }
 
 /** A permit never outlives the certificate. */
-function ttlSeconds(certificate: Certificate, now: Date): number {
-  const left = Math.floor((certificate.notAfter.getTime() - now.getTime()) / 1_000);
+function ttlSeconds({ notAfter }: ShownCertificate, now: Date): number {
+  const left = Math.floor((notAfter.getTime() - now.getTime()) / 1_000);
   return Math.max(0, Math.min(PERMIT_TTL_SECONDS, left));
 }

@@ -26,6 +26,8 @@ export interface Judged {
 
 /** More than the answer and its traces would change, or more than the presented slot must be looked at. */
 export function needsItsOwnTransaction({ asked, issuer, known, use }: Judged): boolean {
+  // It names a CA of ours and is not what the record holds: it must be read whole.
+  if (asked.shown.whole === null && (!known.recorded || known.unit === null)) return true;
   if (known.slot?.hasOthers === true) return true;
   if (use?.kind === 'permit' && use.confirmsSlotId !== null) return true;
   if (use?.kind === 'deny' && use.grade !== null) return true;
@@ -71,7 +73,7 @@ export async function recordAll(deps: AdmissionDeps, tx: Transaction, judged: re
       gatewayId: asked.gateway.machineId,
       unitId: known.unit?.id ?? null,
       issuerId: issuer?.id ?? null,
-      serial: asked.certificate.serial,
+      serial: asked.shown.serial,
       stage: asked.request.stage,
       keyProved: asked.request.keyProved,
       verdict,
@@ -135,17 +137,17 @@ async function moveLine(deps: AdmissionDeps, tx: Transaction, judged: Judged): P
 
 async function followDenial(deps: AdmissionDeps, tx: Transaction, judged: Judged): Promise<void> {
   const { asked, issuer, known, use, view } = judged;
-  const { certificate, now: at } = asked;
+  const { shown, now: at } = asked;
   const actor = actorOf(asked);
   // Signed by our key and unknown to our record: the worst news there is. The serial goes on the CRL (rules 5.7).
-  if (isOurs(issuer) && !known.serialKnown) {
+  if (isOurs(issuer) && !known.serialKnown && shown.whole !== null) {
     await deps.revocation.revokeUnrecorded(
       tx,
       {
         issuerId: issuer.id,
-        serial: certificate.serial,
-        notAfter: certificate.notAfter,
-        spkiHash: certificate.spki.spkiHash,
+        serial: shown.serial,
+        notAfter: shown.notAfter,
+        spkiHash: shown.whole.spki.spkiHash,
       },
       { actor, at },
     );
@@ -179,10 +181,10 @@ async function containFork(
 }
 
 function refusalEntry({ asked, known, use, network, verdict, reasons }: Judged): LedgerEntry {
-  const { certificate, request, gateway, address, now: at } = asked;
+  const { shown, request, gateway, address, now: at } = asked;
   return {
     kind: verdict === 'restricted' ? 'admission.restricted' : 'admission.denied',
-    subject: known.unit ? `unit:${known.unit.serialNumber}` : `certificate:${serialHex(certificate.serial)}`,
+    subject: known.unit ? `unit:${known.unit.serialNumber}` : `certificate:${serialHex(shown.serial)}`,
     at,
     body: {
       reasons,
@@ -191,7 +193,7 @@ function refusalEntry({ asked, known, use, network, verdict, reasons }: Judged):
       keyProved: request.keyProved,
       address,
       line: known.line?.name ?? null,
-      certificateSha256: certificate.fingerprint,
+      certificateSha256: shown.fingerprint,
       serialKnown: known.serialKnown,
       grade: use?.kind === 'deny' ? use.grade : null,
       ...(network.rules.length > 0 && { networkRules: network.rules }),

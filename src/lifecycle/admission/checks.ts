@@ -1,16 +1,15 @@
 import type { ErrorCode } from '../../platform/errors.js';
-import type { Certificate } from '../../x509/certificate.js';
 import type { UseVerdict } from '../lineage/index.js';
 import { type Issuer, mayServe, type UnitState } from '../model/index.js';
 import type { NetworkVerdict } from '../registry/index.js';
 import type { AuthoriseRequest, Verdict } from './decision.js';
-import type { KnownFacts } from './facts.js';
+import type { KnownFacts, ShownCertificate } from './facts.js';
 
 /** Everything that a verdict depends on. */
 export interface Situation {
   readonly now: Date;
   readonly request: AuthoriseRequest;
-  readonly certificate: Certificate;
+  readonly shown: ShownCertificate;
   /** By its exact key; null for everybody else's certificates. */
   readonly issuer: Issuer | null;
   readonly known: KnownFacts;
@@ -27,15 +26,20 @@ type Check = (situation: Situation) => ErrorCode | readonly ErrorCode[] | null;
 const CHECKS: readonly Check[] = [
   ({ issuer }) => (isOurs(issuer) && issuer.state !== 'retired' ? null : 'UNKNOWN_ISSUER'),
   ({ issuer, known }) => (!isOurs(issuer) || known.recorded ? null : 'NOT_RECORDED'),
-  ({ certificate: { notBefore, notAfter } }) =>
+  ({ shown: { notBefore, notAfter } }) =>
     notAfter.getTime() - notBefore.getTime() > LIFE_CEILING_MS ? 'LIFETIME_EXCEEDS_CEILING' : null,
-  ({ certificate, now }) => (now < certificate.notBefore ? 'CERT_NOT_YET_VALID' : null),
-  ({ certificate, now }) => (now > certificate.notAfter ? 'CERT_EXPIRED' : null),
+  ({ shown, now }) => (now < shown.notBefore ? 'CERT_NOT_YET_VALID' : null),
+  ({ shown, now }) => (now > shown.notAfter ? 'CERT_EXPIRED' : null),
   ({ known }) => (known.status === 'good' ? null : 'CERT_REVOKED'),
   ({ known }) => (known.keyBlocked ? 'KEY_BLOCKED' : null),
-  ({ certificate, request }) =>
-    certificate.sanDns.length === 1 && certificate.sanDns[0] === request.identity.toLowerCase() ? null : 'ID_MISMATCH',
-  ({ known: { unit }, certificate }) => (unit && unit.fqdn !== certificate.sanDns[0] ? 'ID_MISMATCH' : null),
+  (situation) => {
+    const names = namesOf(situation);
+    return names.length === 1 && names[0] === situation.request.identity.toLowerCase() ? null : 'ID_MISMATCH';
+  },
+  (situation) => {
+    const { unit } = situation.known;
+    return unit && unit.fqdn !== namesOf(situation)[0] ? 'ID_MISMATCH' : null;
+  },
   ({ known: { unit, recorded } }) => (recorded && !unit ? 'UNREGISTERED' : null),
   ({ known: { unit } }) => (unit ? STATE_REASON[unit.state] : null),
   ({ use, known: { recorded } }) => (use?.kind === 'deny' ? use.code : recorded && !use ? 'NOT_ACTIVATED' : null),
@@ -74,6 +78,12 @@ export function judge(situation: Situation): { readonly verdict: Verdict; readon
 }
 
 const VERDICT_OF = { allow: 'permit', restrict: 'restricted', deny: 'deny' } as const;
+
+/** What is issued carries one name, its unit's: where the bytes are the record's, it is in them or the registry changed. */
+function namesOf({ shown, known: { unit } }: Situation): readonly string[] {
+  if (shown.whole !== null) return shown.whole.sanDns;
+  return unit !== null && shown.der.includes(unit.fqdn) ? [unit.fqdn] : [];
+}
 
 /** Nobody whom we know of (AUZ-2). */
 export function isStranger(reasons: readonly ErrorCode[]): boolean {

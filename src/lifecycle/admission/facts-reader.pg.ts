@@ -12,10 +12,10 @@ export const factsReader: AdmissionReader = {
       FACTS,
       [
         asked.map(({ issuerId }) => issuerId),
-        byteaArray(asked.map(({ certificate }) => certificate.serial)),
-        asked.map(({ certificate }) => certificate.notAfter),
-        byteaArray(asked.map(({ certificate }) => certificate.spki.spkiHash)),
-        byteaArray(asked.map(({ certificate }) => certificate.der)),
+        byteaArray(asked.map(({ shown }) => shown.serial)),
+        asked.map(({ shown }) => shown.notAfter),
+        byteaArray(asked.map(({ shown }) => shown.whole?.spki.spkiHash ?? NO_KEY)),
+        byteaArray(asked.map(({ shown }) => shown.der)),
         asked.map(({ address }) => address),
         at,
       ],
@@ -31,6 +31,9 @@ export const factsReader: AdmissionReader = {
     };
   },
 };
+
+/** A key that nobody has: the record's own is asked about. */
+const NO_KEY = Buffer.alloc(0);
 
 interface Row {
   readonly epoch: number;
@@ -91,7 +94,7 @@ const FACTS = `
   FROM asked a
   LEFT JOIN certificate c ON c.not_after = a.not_after AND c.issuer_id = a.issuer_id AND c.serial = a.serial
   LEFT JOIN revoked_certificate r ON r.issuer_id = a.issuer_id AND r.serial = a.serial
-  LEFT JOIN blocked_key b ON b.spki_hash = a.spki_hash
+  LEFT JOIN blocked_key b ON b.spki_hash = CASE WHEN c.der = a.der THEN c.spki_hash ELSE a.spki_hash END
   LEFT JOIN unit u ON u.id = c.unit_id
   LEFT JOIN batch ON batch.id = u.batch_id
   LEFT JOIN line own ON own.id = u.line_id

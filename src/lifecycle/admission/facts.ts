@@ -1,15 +1,28 @@
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { Certificate } from '../../x509/certificate.js';
+import type { CertificateHead } from '../../x509/certificate-head.js';
 import type { PlacedSlot } from '../lineage/index.js';
 import type { UnitState } from '../model/index.js';
 import type { ResolvedLine } from '../registry/index.js';
 import type { LedgerPosition } from './decision.js';
 
+/**
+ * A certificate as it was shown. One that names a CA of ours is looked up by its front: where the record holds these very
+ * bytes, they were read whole before they were issued.
+ */
+export interface ShownCertificate extends CertificateHead {
+  readonly der: Buffer;
+  /** SHA-256 of `der`, lower-case hex. */
+  readonly fingerprint: string;
+  /** Read whole; null while the record has not been asked. */
+  readonly whole: Certificate | null;
+}
+
 /** What the record is asked about one certificate at one address. */
 export interface FactsAsked {
-  /** The Device CA whose key identifier the certificate names; null for anybody else's: then only the address is asked. */
+  /** The Device CA that the certificate names; null for anybody else's: then only the address is asked. */
   readonly issuerId: number | null;
-  readonly certificate: Certificate;
+  readonly shown: ShownCertificate;
   /** Canonical. */
   readonly address: string;
 }

@@ -44,10 +44,7 @@ export function makeGatewayHandler(deps: GatewayRimDeps): (request: IncomingMess
     snapshot: (gateway: AskingGateway, query: URLSearchParams) => answerSnapshot(deps, gateway, query),
   };
   return (request, response) => {
-    const traceId = traceIdOf(request);
-    const gone = new AbortController();
-    response.once('close', () => gone.abort());
-    const call: Call = { request, signal: gone.signal, gateway: null };
+    const call: Call = { request, response, gateway: null };
     answer(handlers, call)
       .then(({ mediaType, content }) => {
         response.writeHead(200, {
@@ -58,6 +55,7 @@ export function makeGatewayHandler(deps: GatewayRimDeps): (request: IncomingMess
         response.end(content);
       })
       .catch((thrown: unknown) => {
+        const traceId = traceIdOf(request);
         const error = asFemtoError(thrown);
         if (error.code === 'INTERNAL') deps.onInternal(thrown, traceId);
         // Whoever has not proved to be a gateway learns nothing but one of four words.
@@ -68,8 +66,7 @@ export function makeGatewayHandler(deps: GatewayRimDeps): (request: IncomingMess
 
 interface Call {
   readonly request: IncomingMessage;
-  /** Aborts when the caller goes. */
-  readonly signal: AbortSignal;
+  readonly response: ServerResponse;
   /** Set once the caller is proved. */
   gateway: AskingGateway | null;
 }
@@ -88,19 +85,19 @@ interface Handlers {
 }
 
 async function answer({ callers, authorise, feed, sessions, snapshot }: Handlers, call: Call): Promise<Answer> {
-  const { request, signal } = call;
+  const { request } = call;
   // Cut and not parsed as a URL: that throws for paths that anybody may send.
   const [pathname = '', ...rest] = (request.url ?? '').split('?');
-  const query = new URLSearchParams(rest.join('?'));
   const path = `${request.method} ${pathname}`;
   if (!PATHS.has(path)) throw new FemtoError('NOT_FOUND', `The gateway port answers ${[...PATHS].join(', ')}.`);
   const socket = request.socket as TLSSocket;
   const prove = (): Promise<AskingGateway> => callers.now(socket);
   const gateway = await (path === AUTHORISE ? callers.lately(socket) : prove());
   call.gateway = gateway;
+  // The call that a gateway makes for each unit comes before what only the others need.
+  if (path === AUTHORISE) return json(await authorise(gateway, request));
+  const query = new URLSearchParams(rest.join('?'));
   switch (path) {
-    case AUTHORISE:
-      return json(await authorise(gateway, request));
     case FEED_ACKS:
       return json(await feed.acknowledge(gateway, request));
     case SESSION_EVENTS:
@@ -114,9 +111,17 @@ async function answer({ callers, authorise, feed, sessions, snapshot }: Handlers
     default:
       return {
         mediaType: 'application/jose',
-        content: await feed.page({ gateway, query, signal, stillAllowed: prove }),
+        content: await feed.page({ gateway, query, signal: signalOf(call), stillAllowed: prove }),
       };
   }
+}
+
+/** Aborts when the caller goes. */
+function signalOf({ response }: Call): AbortSignal {
+  const gone = new AbortController();
+  if (response.closed) gone.abort();
+  else response.once('close', () => gone.abort());
+  return gone.signal;
 }
 
 const AUTHORISE = 'POST /v1/authorise';
