@@ -13,7 +13,6 @@ import { handleCrl } from '../protocol/crl/crl-http.js';
 import { type CrlShelf, makeCrlShelf } from '../protocol/crl/crl-shelf.js';
 import { handleOcsp, type OcspEvent } from '../protocol/ocsp/ocsp-http.js';
 import { makeOcspResponder, type OcspResponder } from '../protocol/ocsp/ocsp-responder.js';
-import { ReplyCache } from '../protocol/ocsp/reply-cache.js';
 import { makeResponderDirectory, type ResponderDirectory } from '../protocol/ocsp/responder-directory.js';
 import { type StatusWatch, startStatusWatch } from '../protocol/ocsp/status-watch.js';
 import { handleTime, type TimeDeps } from '../protocol/time/time-http.js';
@@ -44,6 +43,7 @@ export interface StatusService {
 }
 
 const SHELF_EVERY_MS = 1_000;
+const REFRESH_EVERY_MS = 1_000;
 /** CRLs of another host's publisher; those of this host's are seen by their files. */
 const DATABASE_CRLS_EVERY_MS = 5_000;
 const DIRECTORY_EVERY_MS = 10_000;
@@ -59,9 +59,11 @@ export async function openStatusService(deps: StatusServiceDeps): Promise<Status
     clock,
     ceremonial: () => ceremony.map(({ der }) => der),
   });
-  const cache = new ReplyCache();
   const watch = startStatusWatch({
-    cache,
+    cache: {
+      withdraw: (certificate) => responder.withdraw(certificate),
+      withdrawAll: () => responder.withdrawAll(),
+    },
     changes: statusChangeReader,
     source: statusIndexSource,
     index: new StatusIndex(),
@@ -72,7 +74,6 @@ export async function openStatusService(deps: StatusServiceDeps): Promise<Status
   const responder = makeOcspResponder({
     directory,
     status: makeIndexedStatusReader(watch, makeStatusReader(transactor.read), clock),
-    cache,
     signer: deps.signer,
     clock,
     goodSeconds: deps.goodSeconds,
@@ -106,6 +107,7 @@ export async function openStatusService(deps: StatusServiceDeps): Promise<Status
       onTrouble,
     ),
     every(SHELF_EVERY_MS, () => shelf.refresh(), onTrouble),
+    every(REFRESH_EVERY_MS, () => responder.refreshAhead(), onTrouble),
   ];
   await Promise.all(loops.map(({ first }) => first));
 

@@ -1,10 +1,11 @@
+import type { KeyObject } from 'node:crypto';
 import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
 import { readCertificate, verifyCertificateSignature } from '../../x509/certificate.js';
 import { ocspKeyHash } from '../../x509/ocsp.js';
 import { OID } from '../../x509/oids.js';
 import type { IssuerSignature } from '../../x509/signature-algorithm.js';
-import { readSpki, type Spki } from '../../x509/spki.js';
+import { importPublicKey, readSpki } from '../../x509/spki.js';
 
 /** A delegated responder of one CA, checked: RFC 6960 section 4.2.2.2. */
 export interface OcspSigner {
@@ -12,7 +13,8 @@ export interface OcspSigner {
   readonly keyLabel: string;
   readonly certificateDer: Buffer;
   readonly serial: Buffer;
-  readonly spki: Spki;
+  /** Of the certificate, imported once: each answer is verified under it. */
+  readonly publicKey: KeyObject;
   /** SHA-1 of its key bits: responderID byKey. */
   readonly keyHash: Buffer;
   readonly algorithm: IssuerSignature;
@@ -55,7 +57,7 @@ export function checkOcspSigner(
     keyLabel: row.keyLabel,
     certificateDer: row.certificateDer,
     serial: certificate.serial,
-    spki: certificate.spki,
+    publicKey: importPublicKey(certificate.spki),
     keyHash: ocspKeyHash(certificate.spki),
     algorithm: certificate.spki.algorithm === 'P-384' ? 'ecdsa-with-SHA384' : 'ecdsa-with-SHA256',
     notBefore: certificate.notBefore,

@@ -34,14 +34,12 @@ export function handleOcsp(
     refuse(response, 405, 'Use POST, or GET with the request in the path.', ['Allow', 'GET, HEAD, POST']);
     return true;
   }
-  const cached = responder.cached(url);
+  const der = requestFromPath(rest.slice(1).split('?')[0] ?? '');
+  const cached = der && responder.cached(der);
   if (cached) {
     count('cached');
     send(request, response, cached);
-    return true;
-  }
-  const der = requestFromPath(rest.slice(1).split('?')[0] ?? '');
-  if (!der) {
+  } else if (!der) {
     count('bad-url');
     refuse(response, 400, 'The path does not hold a base64 OCSP request.');
   } else if (der.length > OCSP_REQUEST_BYTES_MAX) {
@@ -49,7 +47,7 @@ export function handleOcsp(
     refuse(response, 413, 'An OCSP request has at most 4096 bytes.');
   } else {
     count('worked');
-    void responder.answer(der, url).then((reply) => send(request, response, reply));
+    void responder.answer(der).then((reply) => send(request, response, reply));
   }
   return true;
 }
@@ -92,26 +90,27 @@ function receive(
   request.on('end', () => {
     if (response.headersSent) return;
     const der = more ? Buffer.concat(more) : (first ?? EMPTY);
-    const requestKey = der.toString('latin1');
-    const cached = responder.cached(requestKey);
+    const cached = responder.cached(der);
     if (cached) {
       count('cached');
-      response.writeHead(200, cached.headers as string[]).end(cached.body);
+      response.writeHead(200, cached.headers as string[]).end(cached.body, 'latin1');
       return;
     }
     count('worked');
-    void responder.answer(der, requestKey).then((reply) => send(request, response, reply));
+    void responder.answer(der).then((reply) => send(request, response, reply));
   });
 }
 
 function send(request: IncomingMessage, response: ServerResponse, reply: OcspReply): void {
-  if (reply.etag !== undefined && request.headers['if-none-match'] === reply.etag && request.method !== 'POST') {
+  const { headers } = reply;
+  if (reply.etag !== undefined && request.method !== 'POST' && rawHeader(request, 'if-none-match') === reply.etag) {
     // Without Content-Type and Content-Length: the rest is what a cache refreshes its copy with.
-    response.writeHead(304, reply.headers.slice(4)).end();
+    response.writeHead(304, headers.slice(4)).end();
     return;
   }
-  response.writeHead(200, reply.headers as string[]);
-  response.end(request.method === 'HEAD' ? undefined : reply.body);
+  response.writeHead(200, headers as string[]);
+  if (request.method === 'HEAD') response.end();
+  else response.end(reply.body, 'latin1');
 }
 
 /** `request.headers` builds an object of all headers when it is first looked at: a tenth of a cached answer's whole cost. */

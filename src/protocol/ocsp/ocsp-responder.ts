@@ -1,19 +1,16 @@
 import { createHash } from 'node:crypto';
-import {
-  type CertificateStatus,
-  decideStatus,
-  type OcspSigner,
-  type StatusReader,
-  statusKey,
-} from '../../lifecycle/status/index.js';
+import { decideStatus, type OcspSigner, type StatusReader } from '../../lifecycle/status/index.js';
 import type { Clock } from '../../platform/clock.js';
 import { FemtoError } from '../../platform/errors.js';
 import type { Signer } from '../../platform/signer.js';
-import { type CertId, type OcspAnswer, type OcspRequest, ocspError, readOcspRequest } from '../../x509/ocsp.js';
-import { type OcspReply, ReplyCache } from './reply-cache.js';
+import { sequence } from '../../x509/der.js';
+import { type CertId, type OcspRequest, ocspError, readOcspRequest } from '../../x509/ocsp.js';
+import { certIdOfPlainRequest } from './cert-id-spellings.js';
+import { type CachedReply, type OcspReply, ReplyCache, uncachedReply } from './reply-cache.js';
 import type { AnsweringIssuer, ResponderDirectory } from './responder-directory.js';
-import { signAnswer } from './sign-answer.js';
+import { type AnswerSigner, makeAnswerSigner } from './sign-answer.js';
 import { TokenBucket } from './token-bucket.js';
+import { answerOf, lifeSecondsOf, type Verdict } from './verdict.js';
 
 export interface OcspResponderDeps {
   readonly directory: ResponderDirectory;
@@ -33,57 +30,56 @@ export interface OcspResponderDeps {
 }
 
 export interface OcspResponder {
-  /** Answered from memory; undefined when work is needed. Never does more than one look-up. */
-  cached(requestKey: string): OcspReply | undefined;
+  /** A plain request answered from memory; undefined when work is needed. One look-up, no parsing. */
+  cached(requestDer: Buffer): OcspReply | undefined;
   /** Never throws: what cannot be answered is an unsigned error answer. */
-  answer(requestDer: Buffer, requestKey: string): Promise<OcspReply>;
+  answer(requestDer: Buffer): Promise<OcspReply>;
+  /** Makes some answers anew that are past half their life and say `revoked` or are in use. Call it once a second. */
+  refreshAhead(): Promise<void>;
+  /** What is kept about a certificate may be wrong from now on. */
+  withdraw(certificate: { readonly issuerId: number; readonly serial: Buffer }): void;
+  withdrawAll(): void;
   readonly cache: ReplyCache;
 }
-
-const CONTENT_TYPE = 'application/ocsp-response';
 
 const MALFORMED = errorReply(1);
 const INTERNAL = errorReply(2);
 const TRY_LATER = errorReply(3);
 const UNAUTHORIZED = errorReply(6);
 
-/** A hold may end at any time; a client that keeps it longer than this keeps a unit out. */
-const HELD_SECONDS_MAX = 600;
-const NEVER_ISSUED_SECONDS = 120;
-const NEVER_ISSUED_AT = new Date(0);
-const CERTIFICATE_HOLD = 6;
+const REFRESH_LOOKS_MAX = 5_000;
+const REFRESH_SIGNATURES_MAX = 50;
 
 export function makeOcspResponder(deps: OcspResponderDeps): OcspResponder {
   return new Responder(deps);
 }
 
-/** The words of one answer before it is signed. */
-interface Verdict {
-  readonly status: CertificateStatus;
-  readonly thisUpdate: Date;
-  readonly nextUpdate: Date;
-}
-
 class Responder implements OcspResponder {
   readonly cache: ReplyCache;
   private readonly live: TokenBucket;
+  private readonly signAnswer: AnswerSigner;
   private readonly flights = new Map<string, Promise<OcspReply>>();
+  /** The text of a signer's certificates as they stand in its answers: one for all. */
+  private readonly tails = new WeakMap<OcspSigner, string>();
   private lookups = 0;
 
   constructor(private readonly deps: OcspResponderDeps) {
     this.cache = deps.cache ?? new ReplyCache();
+    this.signAnswer = makeAnswerSigner(deps.signer);
     const perSecond = deps.livePerSecond ?? 300;
     this.live = new TokenBucket(perSecond, perSecond * 2, deps.clock.now().getTime());
   }
 
-  cached(requestKey: string): OcspReply | undefined {
-    const nowMs = this.deps.clock.now().getTime();
-    const reply = this.cache.forRequest(requestKey, nowMs);
+  cached(requestDer: Buffer): OcspReply | undefined {
+    const key = certIdOfPlainRequest(requestDer);
+    if (key === undefined) return undefined;
+    const nowMs = this.nowMs();
+    const reply = this.cache.get(key, nowMs);
     // Stale ones take the longer way, which gives out the old answer and makes a new one meanwhile.
     return reply !== undefined && nowMs < reply.refreshAtMs ? reply : undefined;
   }
 
-  async answer(requestDer: Buffer, requestKey: string): Promise<OcspReply> {
+  async answer(requestDer: Buffer): Promise<OcspReply> {
     let request: OcspRequest;
     try {
       request = readOcspRequest(requestDer);
@@ -93,7 +89,7 @@ class Responder implements OcspResponder {
       return INTERNAL;
     }
     try {
-      return await this.answerRequest(request, requestKey);
+      return await this.answerRequest(request);
     } catch (error) {
       this.deps.onTrouble?.(error);
       // Whatever is wrong with us, the client may ask again; nothing is said about the certificate.
@@ -101,7 +97,29 @@ class Responder implements OcspResponder {
     }
   }
 
-  private async answerRequest({ certIds, nonce }: OcspRequest, requestKey: string): Promise<OcspReply> {
+  async refreshAhead(): Promise<void> {
+    const due = this.cache.dueForRefresh(this.nowMs(), REFRESH_LOOKS_MAX, REFRESH_SIGNATURES_MAX);
+    await Promise.all(
+      due.map(async (key) => {
+        const [certId] = readOcspRequest(sequence(sequence(sequence(sequence(Buffer.from(key, 'latin1')))))).certIds;
+        const issuer = certId && this.deps.directory.issuerOf(certId);
+        if (issuer && !this.flights.has(key)) await this.makeOnce(issuer, certId, key);
+      }),
+    );
+  }
+
+  withdraw({ issuerId, serial }: { readonly issuerId: number; readonly serial: Buffer }): void {
+    const spellings = this.deps.directory.spellingsOf(issuerId, serial);
+    // Of a CA that is not known nothing was stored, unless it was known before.
+    if (spellings === undefined) this.cache.withdrawAll();
+    else this.cache.withdraw(spellings);
+  }
+
+  withdrawAll(): void {
+    this.cache.withdrawAll();
+  }
+
+  private async answerRequest({ certIds, nonce }: OcspRequest): Promise<OcspReply> {
     const { directory } = this.deps;
     const [first] = certIds;
     if (first && !directory.issuerOf(first)) await directory.refreshForUnknown();
@@ -114,35 +132,28 @@ class Responder implements OcspResponder {
     if (isLive && this.live.take(this.nowMs())) return this.signLive(issuer, certIds, nonce);
     if (certIds.length > 1) return TRY_LATER;
     // Out of budget for nonces: RFC 9654 section 2.1 lets a responder answer without, and cached answers go on.
-    const reply = await this.shared(issuer, first);
-    if (nonce === undefined) this.cache.remember(requestKey, reply);
-    return reply;
+    return this.shared(issuer, first);
   }
 
   /** From the cache, or made once for everybody who is asking now. */
   private async shared(issuer: AnsweringIssuer, certId: CertId): Promise<OcspReply> {
-    const certificateKey = statusKey({ issuerId: issuer.issuer.id, serial: certId.serial });
-    const certIdKey = certId.certIdDer.toString('latin1');
-    const held = this.cache.forCertificate(certificateKey, certIdKey, this.nowMs());
+    const key = certId.certIdDer.toString('latin1');
+    const held = this.cache.get(key, this.nowMs());
     if (held !== undefined && this.nowMs() < held.refreshAtMs) return held;
-    const flying = this.flights.get(certIdKey);
-    if (flying && !held) return flying;
-    if (!flying) {
-      const flight = this.make(issuer, certId, certificateKey, certIdKey).finally(() => this.flights.delete(certIdKey));
-      this.flights.set(certIdKey, flight);
-      if (!held) return flight;
-      // The old answer is right until it is withdrawn or ends; a slow database or token must not be felt here.
-      flight.catch((error: unknown) => this.deps.onTrouble?.(error));
-    }
-    return held ?? TRY_LATER;
+    const flying = this.flights.get(key);
+    if (held === undefined) return flying ?? this.makeOnce(issuer, certId, key);
+    // The old answer is right until it is withdrawn or ends; a slow database or token must not be felt here.
+    if (!flying) this.makeOnce(issuer, certId, key).catch((error: unknown) => this.deps.onTrouble?.(error));
+    return held;
   }
 
-  private async make(
-    issuer: AnsweringIssuer,
-    certId: CertId,
-    certificateKey: string,
-    certIdKey: string,
-  ): Promise<OcspReply> {
+  private makeOnce(issuer: AnsweringIssuer, certId: CertId, key: string): Promise<OcspReply> {
+    const flight = this.make(issuer, certId, key).finally(() => this.flights.delete(key));
+    this.flights.set(key, flight);
+    return flight;
+  }
+
+  private async make(issuer: AnsweringIssuer, certId: CertId, key: string): Promise<OcspReply> {
     const { era } = this.cache;
     const responder = this.responderOf(issuer);
     const verdict = await this.look(issuer, certId, responder);
@@ -150,10 +161,27 @@ class Responder implements OcspResponder {
     const isNeverIssued = verdict.status.kind === 'never-issued';
     if (isNeverIssued && !this.live.take(this.nowMs())) return TRY_LATER;
     const body = await this.sign(responder, [certId], [verdict], undefined);
-    if (isNeverIssued) return liveReply(body);
-    const reply = sharedReply(body, verdict, this.nowMs());
-    this.cache.store(certificateKey, certIdKey, reply, era);
-    return reply;
+    // A spelling that a withdrawal would not think of is answered and not kept.
+    const isKept = this.deps.directory.spellingsOf(issuer.issuer.id, certId.serial)?.includes(key) === true;
+    if (isNeverIssued || !isKept) return uncachedReply(body);
+    return this.keep(key, body, responder, verdict, era);
+  }
+
+  private keep(key: string, body: Buffer, responder: OcspSigner, verdict: Verdict, era: number): CachedReply {
+    const tail = this.tails.get(responder) ?? responder.certificateDer.toString('latin1');
+    this.tails.set(responder, tail);
+    const nowMs = this.nowMs();
+    const endsAtMs = verdict.nextUpdate.getTime();
+    const answer = {
+      head: body.toString('latin1', 0, body.length - tail.length),
+      tail,
+      etag: `"${createHash('sha256').update(body).digest().toString('hex', 0, 12)}"`,
+      lastModified: httpDate(verdict.thisUpdate),
+      isRevoked: verdict.status.kind === 'revoked',
+      refreshAtMs: nowMs + Math.max(0, endsAtMs - nowMs) / 2,
+      endsAtMs,
+    };
+    return this.cache.store(key, answer, era);
   }
 
   private async signLive(
@@ -164,10 +192,10 @@ class Responder implements OcspResponder {
     try {
       const responder = this.responderOf(issuer);
       const verdicts = await Promise.all(certIds.map((certId) => this.look(issuer, certId, responder)));
-      if (verdicts.some(({ status }) => status.kind === 'unsure')) return this.heldFor(issuer, certIds) ?? TRY_LATER;
-      return liveReply(await this.sign(responder, certIds, verdicts, nonce));
+      if (verdicts.some(({ status }) => status.kind === 'unsure')) return this.heldFor(certIds) ?? TRY_LATER;
+      return uncachedReply(await this.sign(responder, certIds, verdicts, nonce));
     } catch (error) {
-      const held = this.heldFor(issuer, certIds);
+      const held = this.heldFor(certIds);
       if (!held) throw error;
       this.deps.onTrouble?.(error);
       return held;
@@ -175,10 +203,9 @@ class Responder implements OcspResponder {
   }
 
   /** State too old, or a token that is away: what was signed before is given out until its nextUpdate, without the nonce. */
-  private heldFor(issuer: AnsweringIssuer, [certId, ...others]: readonly CertId[]): OcspReply | undefined {
+  private heldFor([certId, ...others]: readonly CertId[]): OcspReply | undefined {
     if (!certId || others.length > 0) return undefined;
-    const certificateKey = statusKey({ issuerId: issuer.issuer.id, serial: certId.serial });
-    return this.cache.forCertificate(certificateKey, certId.certIdDer.toString('latin1'), this.nowMs());
+    return this.cache.get(certId.certIdDer.toString('latin1'), this.nowMs());
   }
 
   private responderOf(issuer: AnsweringIssuer): OcspSigner {
@@ -203,7 +230,7 @@ class Responder implements OcspResponder {
       // Responders and what the ceremony made are recorded with the CA, not among the leaves.
       const isOwn = issuer.ownSerials.has(serial.toString('hex'));
       const status = decideStatus(isOwn ? { ...facts, isIssued: true } : facts, serial, now);
-      const wanted = thisUpdate.getTime() + secondsFor(status, this.deps.goodSeconds) * 1_000;
+      const wanted = thisUpdate.getTime() + lifeSecondsOf(status, this.deps.goodSeconds) * 1_000;
       // Nobody can check an answer after its signer has ended.
       return { status, thisUpdate, nextUpdate: new Date(Math.min(wanted, responder.notAfter.getTime())) };
     } finally {
@@ -217,10 +244,9 @@ class Responder implements OcspResponder {
     verdicts: readonly Verdict[],
     nonce: Buffer | undefined,
   ): Promise<Buffer> {
-    const answers = certIds.flatMap((certId, index) => answerOf(certId, verdicts[index]) ?? []);
-    return signAnswer(this.deps.signer, {
+    return this.signAnswer({
       responder,
-      answers,
+      answers: certIds.flatMap((certId, index) => answerOf(certId, verdicts[index]) ?? []),
       serialHex: certIds[0]?.serial.toString('hex') ?? '',
       producedAt: this.deps.clock.now(),
       ...(nonce !== undefined && { nonce }),
@@ -233,67 +259,14 @@ class Responder implements OcspResponder {
   }
 }
 
-function secondsFor(status: CertificateStatus, goodSeconds: number): number {
-  switch (status.kind) {
-    case 'good':
-      return goodSeconds;
-    case 'revoked':
-      return Math.min(goodSeconds, status.isHeld ? HELD_SECONDS_MAX : 3_600);
-    case 'never-issued':
-    case 'unsure':
-      return NEVER_ISSUED_SECONDS;
-  }
-}
-
-function answerOf(certId: CertId, verdict: Verdict | undefined): OcspAnswer | undefined {
-  if (!verdict) return undefined;
-  const { status, thisUpdate, nextUpdate } = verdict;
-  const base = { certIdDer: certId.certIdDer, thisUpdate, nextUpdate };
-  switch (status.kind) {
-    case 'good':
-      return { ...base, status: { kind: 'good' } };
-    case 'revoked':
-      return { ...base, status: { kind: 'revoked', at: status.at, reason: status.reason } };
-    case 'never-issued':
-      return { ...base, status: { kind: 'revoked', at: NEVER_ISSUED_AT, reason: CERTIFICATE_HOLD } };
-    case 'unsure':
-      return undefined;
-  }
-}
-
-/**
- * max-age 5 s whatever nextUpdate says, and no Expires: an HTTP/1.0 cache would keep a `good` for its whole hour, and a
- * revocation must be seen within seconds (rules 6.3). The ETag makes the question again cheap.
- */
-function sharedReply(body: Buffer, { thisUpdate, nextUpdate }: Verdict, nowMs: number): OcspReply {
-  const etag = `"${createHash('sha256').update(body).digest('hex').slice(0, 32)}"`;
-  const endsAtMs = nextUpdate.getTime();
-  return {
-    body,
-    headers: [
-      'Content-Type',
-      CONTENT_TYPE,
-      'Content-Length',
-      String(body.length),
-      'Cache-Control',
-      'max-age=5, public, no-transform, must-revalidate',
-      'ETag',
-      etag,
-      'Last-Modified',
-      thisUpdate.toUTCString(),
-    ],
-    etag,
-    refreshAtMs: nowMs + Math.max(0, endsAtMs - nowMs) / 2,
-    endsAtMs,
-    isDead: false,
-  };
-}
-
-function liveReply(body: Buffer): OcspReply {
-  const headers = ['Content-Type', CONTENT_TYPE, 'Content-Length', String(body.length), 'Cache-Control', 'no-store'];
-  return { body, headers, etag: undefined, refreshAtMs: 0, endsAtMs: 0, isDead: false };
-}
-
 function errorReply(status: 1 | 2 | 3 | 6): OcspReply {
-  return liveReply(ocspError(status));
+  return uncachedReply(ocspError(status));
+}
+
+let lastDate: { readonly ms: number; readonly text: string } = { ms: 0, text: new Date(0).toUTCString() };
+
+/** Thousands of answers share a heartbeat: they share the text too. */
+function httpDate(date: Date): string {
+  if (date.getTime() !== lastDate.ms) lastDate = { ms: date.getTime(), text: date.toUTCString() };
+  return lastDate.text;
 }

@@ -1,98 +1,204 @@
-import { LRUCache } from 'lru-cache';
-
-/** A finished answer, ready to be written to a socket. Shared by everybody who asked the same. */
+/** A finished answer, ready to be written to a socket. Octets are latin1 text: node sends it with the headers in one write. */
 export interface OcspReply {
-  readonly body: Buffer;
+  readonly body: string;
   /** Flat list name, value, name, value: what `writeHead` takes fastest. */
   readonly headers: readonly string[];
+  /** Undefined where nobody may keep it. */
   readonly etag: string | undefined;
-  /** From here on it is made anew in the background; milliseconds since 1970. */
-  readonly refreshAtMs: number;
-  /** From here on it must not be given out. 0: never cached. */
-  readonly endsAtMs: number;
-  /** Set when what it says may have changed: nobody may give it out any more. */
-  isDead: boolean;
 }
 
-/** 64 MiB of answers, their requests included. */
+/** What an answer for everybody is made of. */
+export interface SharedAnswer {
+  /** The response up to its certificates. */
+  readonly head: string;
+  /** The certificates: one text for all answers of a signer. */
+  readonly tail: string;
+  readonly etag: string;
+  readonly lastModified: string;
+  readonly isRevoked: boolean;
+  /** From here on it is made anew in the background; milliseconds since 1970. */
+  readonly refreshAtMs: number;
+  /** From here on it must not be given out. */
+  readonly endsAtMs: number;
+}
+
+const CONTENT_TYPE = 'application/ocsp-response';
+/** Objects, map slots and the short texts beside head and key; measured, see docs/decisions/status-index.md. */
+const OVERHEAD_BYTES = 360;
 const BYTES_MAX = 64 * 1024 * 1024;
-/** Objects, map slots and headers beside the bytes themselves. */
-const OVERHEAD_BYTES = 600;
 
 /**
- * Two layers: exact request bytes → answer, so that a repeated question costs one look-up; and certificate → its answers,
- * so that a revocation finds them all, and so that a thousand spellings of one question are signed once.
+ * Answers by the exact DER of their CertID, which is a slice of the plain request: the common question costs one look-up
+ * and no parsing. A certificate has four spellings (two hashes, NULL or not); only these are kept, so that a withdrawal
+ * knows all it has to remove. Evicts as SIEVE does: what was asked for twice outlives a flood of things asked for once.
+ *
+ * @see Zhang et al., "SIEVE is Simpler than LRU", NSDI 2024
  */
 export class ReplyCache {
-  private readonly byRequest = new LRUCache<string, OcspReply>({
-    maxSize: BYTES_MAX / 2,
-    sizeCalculation: (_reply, key) => key.length + OVERHEAD_BYTES,
-  });
-  private readonly byCertificate = new LRUCache<string, Map<string, OcspReply>>({
-    maxSize: BYTES_MAX / 2,
-    sizeCalculation: (replies) =>
-      [...replies.values()].reduce((sum, { body }) => sum + body.length + OVERHEAD_BYTES, 0),
-    // An answer that can no longer be found by its certificate could not be withdrawn either.
-    dispose: (replies, _key, reason) => {
-      if (reason === 'evict' || reason === 'delete') for (const reply of replies.values()) reply.isDead = true;
-    },
-  });
+  private readonly entries = new Map<string, Entry>();
+  private newest: Entry | undefined;
+  private oldest: Entry | undefined;
+  private hand: Entry | undefined;
+  private refreshed: Entry | undefined;
+  private bytes = 0;
   private eraNow = 0;
+
+  constructor(private readonly bytesMax = BYTES_MAX) {}
 
   /** Rises with every withdrawal: what was read from the database before one must not be stored after it. */
   get era(): number {
     return this.eraNow;
   }
 
-  /** Undefined when unknown, withdrawn or past its end. */
-  forRequest(requestKey: string, nowMs: number): OcspReply | undefined {
-    const reply = this.byRequest.get(requestKey);
-    if (reply === undefined) return undefined;
-    if (!reply.isDead && nowMs < reply.endsAtMs) return reply;
-    this.byRequest.delete(requestKey);
-    return undefined;
-  }
-
-  forCertificate(certificateKey: string, certIdKey: string, nowMs: number): OcspReply | undefined {
-    const reply = this.byCertificate.get(certificateKey)?.get(certIdKey);
-    return reply !== undefined && !reply.isDead && nowMs < reply.endsAtMs ? reply : undefined;
+  /** @param key  CertID, DER as latin1. Undefined when unknown, withdrawn or past its end */
+  get(key: string, nowMs: number): CachedReply | undefined {
+    const entry = this.entries.get(key);
+    if (entry === undefined) return undefined;
+    if (nowMs >= entry.endsAtMs) {
+      this.remove(entry);
+      return undefined;
+    }
+    entry.isAsked = true;
+    return entry;
   }
 
   /** @param era  {@link era} before the status was read */
-  store(certificateKey: string, certIdKey: string, reply: OcspReply, era: number): void {
-    if (era !== this.eraNow) return;
-    const replies = this.byCertificate.get(certificateKey) ?? new Map<string, OcspReply>();
-    const previous = replies.get(certIdKey);
-    if (previous) previous.isDead = true;
-    // The two hashes, with and without NULL: a certificate has no more than these spellings.
-    if (replies.size > CERT_ID_FORMS_MAX) {
-      for (const each of replies.values()) each.isDead = true;
-      replies.clear();
-    }
-    replies.set(certIdKey, reply);
-    this.byCertificate.set(certificateKey, replies);
-    if (!this.byCertificate.has(certificateKey)) reply.isDead = true;
+  store(key: string, answer: SharedAnswer, era: number): CachedReply {
+    const entry = new Entry(key, answer);
+    if (era !== this.eraNow) return entry;
+    const previous = this.entries.get(key);
+    if (previous !== undefined) this.remove(previous);
+    this.entries.set(key, entry);
+    this.bytes += sizeOf(entry);
+    entry.older = this.newest;
+    if (this.newest !== undefined) this.newest.newer = entry;
+    this.newest = entry;
+    this.oldest ??= entry;
+    while (this.bytes > this.bytesMax) this.evict();
+    return entry;
   }
 
-  remember(requestKey: string, reply: OcspReply): void {
-    if (!reply.isDead && reply.endsAtMs > 0) this.byRequest.set(requestKey, reply);
-  }
-
-  /** @param certificateKey  `<issuerId>:<serial hex>` */
-  withdraw(certificateKey: string): void {
+  /** @param spellings  every CertID of the certificate, DER as latin1 */
+  withdraw(spellings: readonly string[]): void {
     this.eraNow += 1;
-    this.byCertificate.delete(certificateKey);
+    for (const key of spellings) {
+      const entry = this.entries.get(key);
+      if (entry !== undefined) this.remove(entry);
+    }
   }
 
   withdrawAll(): void {
     this.eraNow += 1;
-    this.byCertificate.clear();
-    this.byRequest.clear();
+    this.entries.clear();
+    this.newest = undefined;
+    this.oldest = undefined;
+    this.hand = undefined;
+    this.refreshed = undefined;
+    this.bytes = 0;
   }
 
-  get counts(): { requests: number; certificates: number } {
-    return { requests: this.byRequest.size, certificates: this.byCertificate.size };
+  /**
+   * CertIDs of answers past half their life that say `revoked` or were asked for since they were made. Looks at some
+   * entries at each call, one after another, and at all of them in turn.
+   */
+  dueForRefresh(nowMs: number, looksMax: number, dueMax: number): string[] {
+    const due: string[] = [];
+    let entry = this.refreshed ?? this.oldest;
+    for (let looks = 0; looks < looksMax && entry !== undefined && due.length < dueMax; looks += 1) {
+      if (nowMs >= entry.refreshAtMs && nowMs < entry.endsAtMs && (entry.isRevoked || entry.isAsked))
+        due.push(entry.key);
+      entry = entry.newer;
+    }
+    this.refreshed = entry;
+    return due;
+  }
+
+  get counts(): { answers: number; bytes: number } {
+    return { answers: this.entries.size, bytes: this.bytes };
+  }
+
+  /** From old to new, the first that nobody asked for since the hand passed it. */
+  private evict(): void {
+    let entry = this.hand ?? this.oldest;
+    while (entry?.isAsked) {
+      entry.isAsked = false;
+      entry = entry.newer ?? this.oldest;
+    }
+    if (entry === undefined) return;
+    this.hand = entry;
+    this.remove(entry);
+  }
+
+  private remove(entry: Entry): void {
+    this.entries.delete(entry.key);
+    this.bytes -= sizeOf(entry);
+    if (this.hand === entry) this.hand = entry.newer;
+    if (this.refreshed === entry) this.refreshed = entry.newer;
+    if (entry.older !== undefined) entry.older.newer = entry.newer;
+    else this.oldest = entry.newer;
+    if (entry.newer !== undefined) entry.newer.older = entry.older;
+    else this.newest = entry.older;
   }
 }
 
-const CERT_ID_FORMS_MAX = 8;
+/** An answer that is or was in the cache. */
+export type CachedReply = OcspReply & Pick<SharedAnswer, 'refreshAtMs' | 'endsAtMs'>;
+
+class Entry implements CachedReply {
+  readonly head: string;
+  readonly tail: string;
+  readonly etag: string;
+  readonly lastModified: string;
+  readonly isRevoked: boolean;
+  readonly refreshAtMs: number;
+  readonly endsAtMs: number;
+  isAsked = false;
+  newer: Entry | undefined = undefined;
+  older: Entry | undefined = undefined;
+
+  constructor(
+    readonly key: string,
+    answer: SharedAnswer,
+  ) {
+    this.head = answer.head;
+    this.tail = answer.tail;
+    this.etag = answer.etag;
+    this.lastModified = answer.lastModified;
+    this.isRevoked = answer.isRevoked;
+    this.refreshAtMs = answer.refreshAtMs;
+    this.endsAtMs = answer.endsAtMs;
+  }
+
+  get body(): string {
+    return this.head + this.tail;
+  }
+
+  /**
+   * max-age 5 s whatever nextUpdate says, and no Expires: an HTTP/1.0 cache would keep a `good` for its whole hour, and a
+   * revocation must be seen within seconds (rules 6.3). The ETag makes the question again cheap.
+   */
+  get headers(): readonly string[] {
+    return [
+      'Content-Type',
+      CONTENT_TYPE,
+      'Content-Length',
+      String(this.head.length + this.tail.length),
+      'Cache-Control',
+      'max-age=5, public, no-transform, must-revalidate',
+      'ETag',
+      this.etag,
+      'Last-Modified',
+      this.lastModified,
+    ];
+  }
+}
+
+/** An answer for one asker, or an error. */
+export function uncachedReply(body: Buffer): OcspReply {
+  const headers = ['Content-Type', CONTENT_TYPE, 'Content-Length', String(body.length), 'Cache-Control', 'no-store'];
+  return { body: body.toString('latin1'), headers, etag: undefined };
+}
+
+function sizeOf(entry: Entry): number {
+  return entry.key.length + entry.head.length + OVERHEAD_BYTES;
+}

@@ -7,6 +7,7 @@ import { asFemtoError } from '../../platform/errors.js';
 import { readCertificate, verifyCertificateSignature } from '../../x509/certificate.js';
 import { type CertId, ocspIssuerHashes } from '../../x509/ocsp.js';
 import { readSpki } from '../../x509/spki.js';
+import { certIdSpellings } from './cert-id-spellings.js';
 
 /** A CA that we answer for. */
 export interface AnsweringIssuer {
@@ -21,6 +22,8 @@ export interface ResponderDirectory {
   /** By the hashes of name and key together; a name alone proves nothing. Null: not ours. */
   issuerOf(certId: CertId): AnsweringIssuer | null;
   signerOf(issuer: AnsweringIssuer): OcspSigner | undefined;
+  /** Every CertID (DER as latin1) that can ask about a certificate; undefined where the CA is not known. */
+  spellingsOf(issuerId: number, serial: Buffer): readonly string[] | undefined;
   /** False until the database was read once: then nobody knows whose a certificate is. */
   isLoaded(): boolean;
   /** Reads CAs and signers again. @throws when the database is away; what was read before stays */
@@ -50,6 +53,7 @@ const UNKNOWN_REFRESH_MS = 1_000;
 
 export function makeResponderDirectory(deps: ResponderDirectoryDeps): ResponderDirectory {
   let byHashes = new Map<string, AnsweringIssuer>();
+  let spellings = new Map<number, (serial: Buffer) => readonly string[]>();
   let troubles: string[] = [];
   let loadedAtMs: number | undefined;
   let loading: Promise<void> | undefined;
@@ -57,6 +61,7 @@ export function makeResponderDirectory(deps: ResponderDirectoryDeps): ResponderD
     loading ??= load(deps)
       .then((loaded) => {
         byHashes = loaded.byHashes;
+        spellings = loaded.spellings;
         troubles = loaded.troubles;
         loadedAtMs = deps.clock.now().getTime();
       })
@@ -69,6 +74,7 @@ export function makeResponderDirectory(deps: ResponderDirectoryDeps): ResponderD
     isLoaded: () => loadedAtMs !== undefined,
     issuerOf: (certId) => byHashes.get(keyOf(certId.issuerNameHash, certId.issuerKeyHash)) ?? null,
     signerOf: ({ signers }) => currentSigner(signers, deps.clock.now()),
+    spellingsOf: (issuerId, serial) => spellings.get(issuerId)?.(serial),
     refresh,
     refreshForUnknown: async () => {
       const ageMs = loadedAtMs === undefined ? undefined : deps.clock.now().getTime() - loadedAtMs;
@@ -82,12 +88,15 @@ export function makeResponderDirectory(deps: ResponderDirectoryDeps): ResponderD
   };
 }
 
-async function load(
-  deps: ResponderDirectoryDeps,
-): Promise<{ byHashes: Map<string, AnsweringIssuer>; troubles: string[] }> {
+async function load(deps: ResponderDirectoryDeps): Promise<{
+  byHashes: Map<string, AnsweringIssuer>;
+  spellings: Map<number, (serial: Buffer) => readonly string[]>;
+  troubles: string[];
+}> {
   await deps.issuers.refresh();
   const rows = await deps.signers.ocspSigners(deps.transactor.read, deps.clock.now());
   const byHashes = new Map<string, AnsweringIssuer>();
+  const spellings = new Map<number, (serial: Buffer) => readonly string[]>();
   const troubles: string[] = [];
   const ceremonial = deps.ceremonial().map(readCertificate);
   for (const issuer of await deps.issuers.all()) {
@@ -106,12 +115,13 @@ async function load(
     const own = ceremonial.filter(
       (each) => each.issuerDer.equals(issuer.subjectDer) && verifyCertificateSignature(each, spki),
     );
+    spellings.set(issuer.id, certIdSpellings(hashes));
     const ownSerials = new Set([...own, ...signers].map(({ serial }) => serial.toString('hex')));
     for (const { nameHash, keyHash } of [hashes.sha1, hashes.sha256]) {
       byHashes.set(keyOf(nameHash, keyHash), { issuer, signers, ownSerials });
     }
   }
-  return { byHashes, troubles };
+  return { byHashes, spellings, troubles };
 }
 
 function keyOf(nameHash: Buffer, keyHash: Buffer): string {

@@ -13,10 +13,10 @@ import {
 import type { Clock } from '../../platform/clock.js';
 import type { Transactor } from '../../platform/db/transaction.js';
 import type { LedgerPosition } from '../../platform/ledger/cursors.js';
-import type { ReplyCache } from './reply-cache.js';
+import type { OcspResponder } from './ocsp-responder.js';
 
 export interface StatusWatchDeps {
-  readonly cache: Pick<ReplyCache, 'withdraw' | 'withdrawAll'>;
+  readonly cache: Pick<OcspResponder, 'withdraw' | 'withdrawAll'>;
   readonly changes: StatusChangeReader;
   readonly source: StatusIndexSource;
   readonly index: StatusIndex;
@@ -83,7 +83,8 @@ class Watch implements StatusWatch {
       this.doubts.addAll();
     } else {
       for (const key of payload.split(' ')) {
-        this.deps.cache.withdraw(key);
+        const [issuerId, serialHex = ''] = key.split(':');
+        this.deps.cache.withdraw({ issuerId: Number(issuerId), serial: Buffer.from(serialHex, 'hex') });
         this.doubts.add(key);
       }
     }
@@ -182,7 +183,7 @@ class Watch implements StatusWatch {
       const isNew = index.setRow(issuerId, serial, dayOf(notAfter), row);
       // What is in the inbox is seen again and again; an answer that says it already may stay. While the index is loaded,
       // a page of the load may have told it first, and withdrawn nothing.
-      if (isNew || this.snapshot === undefined) cache.withdraw(statusKey({ issuerId, serial }));
+      if (isNew || this.snapshot === undefined) cache.withdraw({ issuerId, serial });
     }
   }
 

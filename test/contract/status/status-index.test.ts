@@ -7,6 +7,7 @@ import {
   type StatusFacts,
   StatusIndex,
   type StatusReader,
+  statusKey,
 } from '../../../src/lifecycle/status/index.js';
 import { statusChangeReader } from '../../../src/lifecycle/status/status-changes.pg.js';
 import { statusIndexSource } from '../../../src/lifecycle/status/status-index-source.pg.js';
@@ -56,7 +57,7 @@ function startWatch(): void {
       isAway ? Promise.reject(new Error('connection refused')) : world.transactor.read.query(sql, params),
   };
   watch = startStatusWatch({
-    cache: { withdraw: (key) => withdrawn.push(key), withdrawAll: () => withdrawn.push('*') },
+    cache: { withdraw: (key) => withdrawn.push(statusKey(key)), withdrawAll: () => withdrawn.push('*') },
     changes: statusChangeReader,
     source: statusIndexSource,
     index: new StatusIndex(),
