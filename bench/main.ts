@@ -58,7 +58,7 @@ async function runOne(name: string): Promise<void> {
   say(`${name}: ${rounds} rounds of ${seconds} s a side`);
   try {
     const { scenario } = (await import(fileURLToPath(new URL(`${name}.ts`, DIR)))) as { scenario: Scenario };
-    const measured = await scenario.run({ rounds, seconds, say });
+    const measured = await scenario.run({ rounds, seconds, quick: values.quick, say });
     if (measured.checks.some(({ ok }) => !ok)) process.exitCode = 1;
     for (const { what, ok } of measured.checks) say(`${ok ? 'ok  ' : 'FAIL'} ${what}`);
     const line = `${JSON.stringify(rowOf(scenario, measured))}\n`;

@@ -1,8 +1,10 @@
 /** One scenario = one file in `bench/scenarios/` that exports `scenario`. */
 export interface Scenario {
   readonly name: string;
-  /** e.g. `answers/s`. Higher is better. */
+  /** e.g. `answers/s`. */
   readonly unit: string;
+  /** Default `higher`. `lower`: milliseconds, megabytes; then a round's figure is {@link Round.figure}. */
+  readonly better?: 'lower';
   /** Name of the probe in `bench/limits/` that shows what the machine itself can do. */
   readonly limit: string;
   run(context: BenchContext): Promise<Measurement>;
@@ -13,6 +15,8 @@ export interface BenchContext {
   readonly rounds: number;
   /** Measured seconds of one round, after its warm-up. */
   readonly seconds: number;
+  /** Small enough for a test to run it: its figures mean nothing. */
+  readonly quick: boolean;
   /** Progress, for people: standard error. */
   say(line: string): void;
 }
@@ -20,6 +24,8 @@ export interface BenchContext {
 /** One round of one side. */
 export interface Round {
   readonly perSecond: number;
+  /** What is compared where it is no speed, in the scenario's unit. */
+  readonly figure?: number;
   /** CPU seconds that the measured process spent per operation; NaN where it cannot be told. */
   readonly cpuSecondsPerOperation: number;
   /** 0…1: how busy the generator's own core was. Above 0.8 it is the generator that was measured. */
@@ -42,7 +48,7 @@ export interface BenchRow {
   readonly unit: string;
   readonly limit: string;
   readonly limitValue: number;
-  /** value ÷ limitValue: 1 = the product costs nothing. */
+  /** value ÷ limitValue, or limitValue ÷ value where lower is better: 1 = the product costs nothing. */
   readonly ratio: number;
   /** (max − min) ÷ median over the product's rounds. */
   readonly spread: number;

@@ -4,6 +4,7 @@
  */
 import { readFileSync } from 'node:fs';
 import { connect, type Socket } from 'node:net';
+import { type OcspQuestions, ocspRequests } from './ocsp-requests.js';
 
 export interface LoadOrder {
   readonly port: number;
@@ -12,16 +13,22 @@ export interface LoadOrder {
   readonly warmUp: boolean;
   /** JSON file: array of base64, each a whole HTTP request; asked in turn. */
   readonly requestsFile: string;
+  /** In its place: questions drawn anew for each order, before the clock starts. */
+  readonly ocsp?: OcspQuestions;
 }
 
 export interface LoadResult {
   readonly answers: number;
   readonly seconds: number;
   readonly cpuSeconds: number;
+  /** Answers of hardly more than headers: OCSP errors, which are HTTP 200 all the same. */
+  readonly short?: number;
   readonly failures: number;
   readonly firstFailure: string;
 }
 
+/** Headers of an OCSP error, and its five octets. */
+const SHORT_BYTES = 350;
 const OK = Buffer.from('HTTP/1.1 200 ');
 const LENGTH = Buffer.from('Content-Length: ');
 const HEADERS_END = Buffer.from('\r\n\r\n');
@@ -30,10 +37,11 @@ const files = new Map<string, Buffer[]>();
 process.on('message', (order: LoadOrder) => void load(order).then((result) => process.send?.(result)));
 process.on('disconnect', () => process.exit(0));
 
-async function load({ port, connections, seconds, requestsFile }: LoadOrder): Promise<LoadResult> {
-  const requests = requestsOf(requestsFile);
+async function load({ port, connections, seconds, requestsFile, ocsp }: LoadOrder): Promise<LoadResult> {
+  const requests = ocsp ? ocspRequests(ocsp) : requestsOf(requestsFile);
   let next = 0;
   let answers = 0;
+  let short = 0;
   let failures = 0;
   let firstFailure = '';
   let isOver = false;
@@ -43,6 +51,7 @@ async function load({ port, connections, seconds, requestsFile }: LoadOrder): Pr
   };
   const take = (asker: Asker, bytes: Buffer): void => {
     answers += 1;
+    if (bytes.length < SHORT_BYTES) short += 1;
     if (bytes.compare(OK, 0, OK.length, 0, OK.length) !== 0) {
       failures += 1;
       firstFailure ||= bytes.toString('latin1', 0, 200);
@@ -61,7 +70,7 @@ async function load({ port, connections, seconds, requestsFile }: LoadOrder): Pr
   const counted = answers;
   const { user, system } = process.cpuUsage(cpuBefore);
   await Promise.all(closed);
-  return { answers: counted, seconds: took, cpuSeconds: (user + system) / 1e6, failures, firstFailure };
+  return { answers: counted, seconds: took, cpuSeconds: (user + system) / 1e6, short, failures, firstFailure };
 }
 
 /** Bytes of the whole response that starts here; undefined while its headers are not complete. */

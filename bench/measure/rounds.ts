@@ -39,7 +39,7 @@ export function rowOf(scenario: Scenario, { product, limit, peer, checks }: Meas
     unit: scenario.unit,
     limit: scenario.limit,
     limitValue: rounded(limitValue),
-    ratio: rounded(value / limitValue),
+    ratio: rounded(scenario.better === 'lower' ? limitValue / value : value / limitValue),
     spread: rounded(spreadOf(product)),
     cpuRatio: rounded(cpuRatio),
     ...(peer && { peer: peer.name, peerValue: rounded(peerValue), peerRatio: rounded(value / peerValue) }),
@@ -49,13 +49,17 @@ export function rowOf(scenario: Scenario, { product, limit, peer, checks }: Meas
 }
 
 function speedOf(rounds: readonly Round[]): number {
-  return median(rounds.map(({ perSecond }) => perSecond));
+  return median(rounds.map(figureOf));
 }
 
 function spreadOf(rounds: readonly Round[]): number {
   if (rounds.length === 0) return 0;
-  const speeds = rounds.map(({ perSecond }) => perSecond);
+  const speeds = rounds.map(figureOf);
   return (Math.max(...speeds) - Math.min(...speeds)) / speedOf(rounds);
+}
+
+function figureOf({ figure, perSecond }: Round): number {
+  return figure ?? perSecond;
 }
 
 export function median(values: readonly number[]): number {

@@ -1,48 +1,77 @@
 /**
- * The status port as status-server wires it, over a small installation with 1,000 certificates. Says over IPC where it
- * listens; `signed` asks how many signatures were made, `revoke` revokes the first certificate's unit.
- * argv[2]: scratch directory, also the CRL directory.
+ * The status port as status-server wires it, over an installation with so many certificates, made by the database itself.
+ * Orders over IPC, each answered: `state`, `revoke` (the unit of the first certificate)..
+ * argv[2]: scratch directory, also the CRL directory; argv[3]: JSON OcspPortOptions.
  */
 import { writeFileSync } from 'node:fs';
 import { join } from 'node:path';
-import { sequence } from '../../src/x509/der.js';
-import { certIdOf, ocspIssuerHashes } from '../../src/x509/ocsp.js';
+import { ocspIssuerHashes } from '../../src/x509/ocsp.js';
 import { readSpki } from '../../src/x509/spki.js';
 import { openStatusRooms } from '../../test/support/status-rooms.js';
 import { openStatusPort } from '../../test/support/status-service.js';
 import { startStatusWorld } from '../../test/support/status-world.js';
+import { fillCertificates } from './bench-certificates.js';
 
-const CERTIFICATES = 1_000;
+export interface OcspPortOptions {
+  readonly certificates: number;
+  /** Every so manieth is revoked; default none. */
+  readonly revokedEvery?: number;
+  readonly livePerSecond?: number;
+}
 
 export interface OcspPortReady {
   readonly port: number;
+  /** A certificate of a unit, beside the others. */
   readonly firstSerialHex: string;
-  readonly requestsFile: string;
+  readonly nameHashHex: string;
+  readonly keyHashHex: string;
+  readonly hour: number;
+}
+
+export interface OcspPortState {
+  readonly signed: number;
+  readonly cached: number;
+  readonly worked: number;
+  readonly answers: number;
+  readonly cacheBytes: number;
+  readonly index: { readonly issued: number; readonly rows: number; readonly bytes: number };
 }
 
 const dir = process.argv[2] ?? '';
+const options = JSON.parse(process.argv[3] ?? '{"certificates":1000}') as OcspPortOptions;
 const world = await startStatusWorld();
 const rooms = openStatusRooms(world);
 await world.beat();
 const beats = setInterval(() => void world.beat(), 1_000);
-const port = await openStatusPort(world, { dir });
-const { sha1 } = ocspIssuerHashes(world.deviceCa.subjectDer, readSpki(world.deviceCa.spkiDer));
+const hour = Math.floor(Date.now() / 3_600_000) - 72;
 const unit = await world.addUnit();
-const serials: Buffer[] = [];
-const key = world.newKey();
-for (let index = 0; index < CERTIFICATES; index += 1) {
-  serials.push((await world.issue({ unitId: index === 0 ? unit.id : null, key })).serial);
-}
-const requests = serials.map((serial) => {
-  const body = sequence(sequence(sequence(sequence(certIdOf('sha1', sha1, serial).certIdDer))));
-  const head = `POST /ocsp HTTP/1.1\r\nHost: pki.hanbit.example\r\nContent-Type: application/ocsp-request\r\nContent-Length: ${body.length}\r\n\r\n`;
-  return Buffer.concat([Buffer.from(head), body]).toString('base64');
+const first = await world.issue({ unitId: unit.id });
+await fillCertificates(world, { ...options, hour });
+const events = { cached: 0, worked: 0 };
+const port = await openStatusPort(world, {
+  dir,
+  ...(options.livePerSecond !== undefined && { livePerSecond: options.livePerSecond }),
+  onEvent: (event) => {
+    if (event === 'cached' || event === 'worked') events[event] += 1;
+  },
 });
-const requestsFile = join(dir, 'requests.json');
-writeFileSync(requestsFile, JSON.stringify(requests));
+while (port.service.watch.snapshot === undefined) await new Promise((done) => setTimeout(done, 20));
+const { sha1 } = ocspIssuerHashes(world.deviceCa.subjectDer, readSpki(world.deviceCa.spkiDer));
+writeFileSync(join(dir, 'ready'), '');
 
 const obey = async (order: unknown): Promise<void> => {
-  if (order === 'signed') process.send?.(world.signed.length);
+  if (order === 'state') {
+    const { answers, bytes } = port.service.responder.cache.counts;
+    const { index } = port.service.watch;
+    process.send?.({
+      signed: world.signed.length,
+      ...events,
+      answers,
+      cacheBytes: bytes,
+      index: index.counts,
+    } satisfies OcspPortState);
+    world.signed.length = 0; // its bytes are nobody's memory but the bench's
+  }
   if (order !== 'revoke') return;
   await rooms.revocation.revoke({
     actor: 'system:bench',
@@ -63,6 +92,8 @@ process.on('SIGTERM', () => {
 });
 process.send?.({
   port: port.port,
-  firstSerialHex: serials[0]?.toString('hex') ?? '',
-  requestsFile,
+  firstSerialHex: first.serial.toString('hex'),
+  nameHashHex: sha1.nameHash.toString('hex'),
+  keyHashHex: sha1.keyHash.toString('hex'),
+  hour,
 } satisfies OcspPortReady);

@@ -41,7 +41,10 @@ export interface StatusPort {
 export async function openStatusPort(
   world: PortWorld,
   options: Partial<
-    Pick<StatusServiceDeps, 'transactor' | 'clock' | 'livePerSecond' | 'signer' | 'time' | 'ceremonyCertificates'>
+    Pick<
+      StatusServiceDeps,
+      'transactor' | 'clock' | 'livePerSecond' | 'signer' | 'time' | 'ceremonyCertificates' | 'onEvent'
+    >
   > & { dir?: string } = {},
 ): Promise<StatusPort> {
   const clock: Clock = options.clock ?? systemClock;
@@ -60,7 +63,7 @@ export async function openStatusPort(
     ...(options.livePerSecond !== undefined && { livePerSecond: options.livePerSecond }),
     time: options.time ?? { clock, sign: () => refuse() },
     onTrouble: (error) => troubles.push(error),
-    onEvent: () => undefined,
+    onEvent: options.onEvent ?? (() => undefined),
   });
   const server = createStatusListener((request, response) => service.handle(request, response));
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));

@@ -1,0 +1,42 @@
+import type { StatusWorld } from '../../test/support/status-world.js';
+import { BENCH_SERIAL_SQL } from '../load/ocsp-requests.js';
+
+/** Most of the time of ten million rows is indexes that OCSP never looks into. */
+const UNUSED_INDEXES = `SELECT format('%I', c.relname) AS name FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
+  WHERE c.relname ~ '^certificate_.*_(spki|unit)$'`;
+const ROWS_AT_ONCE = 500_000;
+
+/** Records certificates 1 to `certificates` of the Device CA as issued, and every `revokedEvery`-th as revoked. */
+export async function fillCertificates(
+  { db, deviceCa }: StatusWorld,
+  { certificates, revokedEvery, hour }: { certificates: number; revokedEvery?: number; hour: number },
+): Promise<void> {
+  const client = await db.pool.connect();
+  try {
+    await client.query('SET statement_timeout = 0');
+    const { rows } = await client.query<{ name: string }>(UNUSED_INDEXES);
+    // Of a parent's index the parts cannot go alone; these have no parent.
+    if (certificates > ROWS_AT_ONCE) for (const { name } of rows) await client.query(`DROP INDEX IF EXISTS ${name}`);
+    for (let from = 1; from <= certificates; from += ROWS_AT_ONCE) {
+      const to = Math.min(certificates, from + ROWS_AT_ONCE - 1);
+      await client.query(
+        `INSERT INTO certificate (not_after, issuer_id, serial, purpose, spki_hash, not_before, attempt_id, issued_at, der)
+         SELECT date_trunc('second', now()) + interval '4 days', $2, ${BENCH_SERIAL_SQL}, 'operational', '\\x00', now(),
+           gen_random_uuid(), now(), '\\x00' FROM generate_series($3::integer, $4::integer) AS n ORDER BY 3`,
+        [hour, deviceCa.id, from, to],
+      );
+    }
+    if (revokedEvery !== undefined) {
+      await client.query(
+        `INSERT INTO revoked_certificate (issuer_id, serial, not_after, state, reason, revoked_at, entry_der, changed_at)
+         SELECT $2, ${BENCH_SERIAL_SQL}, date_trunc('second', now()) + interval '4 days', 'revoked', 1, now(), '\\x00', now()
+         FROM generate_series($3::integer, $4::integer, $3::integer) AS n`,
+        [hour, deviceCa.id, revokedEvery, certificates],
+      );
+    }
+    await client.query('VACUUM ANALYZE certificate');
+    await client.query('VACUUM ANALYZE revoked_certificate');
+  } finally {
+    client.release(true);
+  }
+}
