@@ -11,7 +11,8 @@ import type { GatewayPortChecked, GatewayPortReady } from '../servers/gateway-po
 
 /**
  * Authorise as gateways ask it after IKE AUTH, over a fleet of 300,000 units, against bare node:https over mTLS that writes
- * the same bytes. Gateway-server, PostgreSQL and the limit share one core. The peer is the same with 10,000 units; how a
+ * the same bytes. Gateway-server and the limit have one core each in turn; PostgreSQL shares
+ * the other with the generator, and its CPU counts. The peer is the same with 10,000 units; how a
  * million does, and how long answers take at 1,000/s, is said beside it.
  */
 export const scenario: Scenario = { name: 'authorise', unit: 'answers/s', limit: 'bare-https', run };

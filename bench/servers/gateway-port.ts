@@ -4,6 +4,7 @@
  * asking. argv[2]: scratch directory; argv[3…]: fleet sizes. Says over IPC where it listens; message `{check}` of a fleet
  * → what its record says.
  */
+import { execFileSync } from 'node:child_process';
 import { createPublicKey, generateKeyPairSync, sign } from 'node:crypto';
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { createServer, type Server } from 'node:https';
@@ -29,6 +30,7 @@ import { certificatePem } from '../../src/x509/certificate.js';
 import { readSpki } from '../../src/x509/spki.js';
 import { startIssuanceWorld } from '../../test/support/issuance-world.js';
 import { servicesLeaf } from '../../test/support/services-leaf.js';
+import { GENERATOR_CORE } from '../measure/pinned-process.js';
 import { type FleetSeed, seedFleet } from './seed-fleet.js';
 
 /** As gateway-server opens them. */
@@ -47,6 +49,8 @@ export type GatewayPortChecked = Readonly<Record<string, number>>;
 const [scratch = '', ...sizes] = process.argv.slice(2);
 const home = mkdtempSync(join(tmpdir(), 'fp-bench-pg-'));
 const postgres = await startEmbeddedPostgres({ homeDir: home, logFile: join(home, 'log') });
+// Its backends are not there yet and inherit it: gateway-server has the limit's core to itself, as the limit has.
+execFileSync('taskset', ['-cp', String(GENERATOR_CORE), String(postgres.pid)]);
 const onInternal = (error: unknown): void => void process.stderr.write(`server: ${String(error)}\n`);
 const identity = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const gateway = generateKeyPairSync('ec', { namedCurve: 'P-256' });

@@ -9,7 +9,7 @@ import { headOf, judgeUse, type LineageView, type UseVerdict } from '../lineage/
 import type { Issuer } from '../model/index.js';
 import type { NetworkSubject, NetworkVerdict } from '../registry/index.js';
 import type { AdmissionDeps, Asked } from './admission-deps.js';
-import { carryOut, type Judged, needsItsOwnTransaction, recordAll } from './carry-out.js';
+import { carryOut, isOneRow, type Judged, needsItsOwnTransaction, recordAll } from './carry-out.js';
 import { isOurs, isStranger, judge } from './checks.js';
 import type { AskingGateway, AuthoriseRequest, Decision } from './decision.js';
 import type { FactsPage, KnownFacts, ShownCertificate } from './facts.js';
@@ -78,7 +78,9 @@ async function decideTogether(deps: AdmissionDeps, asked: readonly Asked[]): Pro
   );
   // 5. Write down the answers before they are given; what asks for more is left to a transaction of its own.
   const plain = judged.filter((one) => !needsItsOwnTransaction(one));
-  if (plain.length > 0) await deps.db.run((tx) => recordAll(deps, tx, plain));
+  // Permits that leave no other trace are one statement, which is a transaction of its own.
+  if (plain.every(isOneRow)) await recordAll(deps, deps.db.read, plain);
+  else await deps.db.run((tx) => recordAll(deps, tx, plain));
   return judged.map((one) => (needsItsOwnTransaction(one) ? null : decisionOf(one)));
 }
 

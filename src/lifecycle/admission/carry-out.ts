@@ -64,8 +64,14 @@ export async function carryOut(
   return judged;
 }
 
+/** Nothing is written of it but the decision. */
+export function isOneRow(judged: Judged): boolean {
+  return judged.verdict === 'permit' && !leavesTrace(judged);
+}
+
 /** Writes down the answers, their traces and the reasons of refusals: a few statements for all of them. */
 export async function recordAll(deps: AdmissionDeps, tx: Transaction, judged: readonly Judged[]): Promise<void> {
+  if (judged.length === 0) return;
   const opened = await deps.decisions.add(
     tx,
     judged.map(({ asked, issuer, known, page, verdict, reasons, isStranger }) => ({

@@ -41,9 +41,24 @@ export function makeAuthoriseHandler({
       });
     }
     const certificateDer = Buffer.from(body.certificate, 'base64');
-    return signed(await authorise(gateway, { ...body, certificateDer }), sign);
+    const answer = signed(await authorise(gateway, { ...body, certificateDer }), sign);
+    // Those who were decided together are all signed before the first is written: one burst wakes the other side once.
+    await turn();
+    return answer;
   };
 }
+
+/** Resolves for all who ask in this turn of the event loop when the next begins. */
+function turn(): Promise<void> {
+  nextTurn ??= new Promise((done) => {
+    setImmediate(() => {
+      nextTurn = undefined;
+      done();
+    });
+  });
+  return nextTurn;
+}
+let nextTurn: Promise<void> | undefined;
 
 export interface SignedDecision {
   /** Canonical JSON of the decision; what is signed is exactly these bytes. */
