@@ -97,7 +97,9 @@ describe('authorise at the gateway port (AUZ-1)', () => {
       actor: 'person:kim',
       personId: null,
     });
-    expect(await talk.decide({ ...unit, fqdn: other.fqdn, address: '203.0.113.201' }, { cell: '00101-77' })).toMatchObject({
+    expect(
+      await talk.decide({ ...unit, fqdn: other.fqdn, address: '203.0.113.201' }, { cell: '00101-77' }),
+    ).toMatchObject({
       verdict: 'deny',
       ttlSeconds: 0,
       reasons: [
