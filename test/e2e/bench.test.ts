@@ -1,6 +1,6 @@
 /** Benches rot where nobody runs them: each makes its few hundred here, and what it made is checked. Never its speed. */
 import { spawn } from 'node:child_process';
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -9,7 +9,7 @@ import { expect, test } from '@jest/globals';
 const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
 const MINUTES_4 = 240_000;
 
-test.each(['sign-pool', 'issue-bulk', 'issue-cmp', 'ocsp-cached'])(
+test.each(['authorise', 'sign-pool', 'issue-bulk', 'issue-cmp', 'ocsp-cached'])(
   'the bench %s runs, and what it made passes its own checks',
   async (scenario) => {
     const dir = mkdtempSync(join(tmpdir(), 'fp-bench-test-'));
@@ -34,7 +34,9 @@ test.each(['sign-pool', 'issue-bulk', 'issue-cmp', 'ocsp-cached'])(
 test('a bench that does not exist is named, with those that do', async () => {
   const { code, text } = await bench(['no-such-bench']);
   expect(code).toBe(2);
-  expect(text).toContain('There are: issue-bulk, issue-cmp, ocsp-cached, sign-pool');
+  const scenarios = readdirSync(join(CHECKOUT, 'bench', 'scenarios')).map((file) => file.replace(/\.ts$/, ''));
+  expect(scenarios).toContain('authorise');
+  for (const scenario of scenarios) expect(text).toMatch(new RegExp(`There are: .*\\b${scenario}\\b`));
 }, 60_000);
 
 async function bench(args: readonly string[]): Promise<{ code: number | null; text: string }> {
