@@ -1,18 +1,23 @@
 /**
  * The signer as an installation runs it, over a fresh token, and a caller that keeps it full by the enrol socket: finished
  * TBS, so that what is measured is the signer. Journal, fsync and checks are on; only the rate cap is raised in signer.yaml.
- * Message `{seconds}` → a Round; `check` → what was found in the journal and in the signatures.
+ * argv[2], optional: `network` puts the token behind a network. Message `{seconds}` → a SignerRound, with `idle` one in which
+ * nothing is asked; `check` → what was found in the journal and in the signatures.
  */
 import { verify } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
+import { monitorEventLoopDelay } from 'node:perf_hooks';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { readJournal } from '../../src/platform/hsm/journal.js';
 import { readSignerConfig } from '../../src/platform/hsm/signer-config.js';
 import { importPublicKey, readSpki } from '../../src/x509/spki.js';
+import { freePorts } from '../../test/support/ports.js';
 import { leafRequest } from '../../test/support/tbs.js';
 import { freshToken } from '../../test/support/token.js';
 import { treeCpuSeconds } from '../measure/process-tree.js';
 import type { Round } from '../scenario.js';
+import { behindNetwork } from './network-hsm.js';
 
 const ISSUER = 'device-ca-1';
 const REQUESTS = 1_024;
@@ -20,14 +25,30 @@ const FRAME = 256;
 /** Frames on the way: one is signed while others are read, judged and journalled. */
 const FRAMES = 4;
 
+/** One network answer takes a millisecond: three threads reach the pair's rate, the others have room to be late. */
+const NETWORK_THREADS = 8;
+const LOOP_RESOLUTION_MS = 10;
+
 export interface SignerLoadReady {
   readonly token: { path: string; environment: Record<string, string>; tokenLabel: string; pinFile: string };
   readonly keyLabel: string;
 }
 
+export type SignerRound = Round & {
+  /** Cores that the signer's processes kept busy. */
+  readonly signerBusy: number;
+  /** 99th percentile of how late the event loop was, of the signer's `ca` process and of its caller's. */
+  readonly loopDelayMs: { readonly signer: number; readonly caller: number };
+};
+
+const [metricsPort = 0] = await freePorts(1);
 const token = await freshToken({
+  metricsPort,
   configure: (config) => {
     config.leavesPerSecondMax = 1_000_000;
+    if (process.argv[2] !== 'network') return;
+    behindNetwork(config);
+    config.tokenThreads = NETWORK_THREADS;
   },
 });
 const signer = token.connect('enrol', 30_000);
@@ -39,25 +60,40 @@ let signed = 0;
 let refused = 0;
 let firstRefusal = '';
 
-async function round(seconds: number): Promise<Round> {
+async function round(seconds: number, idle: boolean): Promise<SignerRound> {
   const root = token.signerProcess()?.pid ?? 0;
   const cpuBefore = treeCpuSeconds(root);
   const own = process.cpuUsage();
   const startMs = performance.now();
   const before = signed;
-  await Promise.all(
-    Array.from({ length: FRAMES }, async (_, lane) => {
+  const loop = monitorEventLoopDelay({ resolution: LOOP_RESOLUTION_MS });
+  loop.enable();
+  if (idle) await sleep(seconds * 1_000);
+  else {
+    const lanes = Array.from({ length: FRAMES }, async (_, lane) => {
       for (let turn = lane; performance.now() - startMs < seconds * 1_000; turn += 1) await ask(turn % frames.length);
-    }),
-  );
+    });
+    await Promise.all(lanes);
+  }
+  loop.disable();
+  const caller = Math.max(0, loop.percentile(99) / 1e6 - LOOP_RESOLUTION_MS);
   const took = (performance.now() - startMs) / 1_000;
   const { user, system } = process.cpuUsage(own);
   const operations = signed - before;
+  const signerSeconds = treeCpuSeconds(root) - cpuBefore;
   return {
     perSecond: operations / took,
-    cpuSecondsPerOperation: (treeCpuSeconds(root) - cpuBefore) / operations,
+    cpuSecondsPerOperation: signerSeconds / operations,
+    signerBusy: signerSeconds / took,
     generatorBusy: (user + system) / 1e6 / took,
+    loopDelayMs: { signer: await signerLoopDelayMs(), caller },
   };
+}
+
+/** Of the second before the signer was last asked by its parent. */
+async function signerLoopDelayMs(): Promise<number> {
+  const text = await (await fetch(`http://127.0.0.1:${metricsPort}/metrics`)).text();
+  return 1_000 * Number(/^femtopki_signer_loop_delay_p99_seconds\{class="ca"\} (.*)$/m.exec(text)?.[1]);
 }
 
 async function ask(frame: number): Promise<void> {
@@ -88,9 +124,9 @@ function check(): { what: string; ok: boolean }[] {
   ];
 }
 
-process.on('message', (order: { seconds: number } | 'check') => {
+process.on('message', (order: { seconds: number; idle?: boolean } | 'check') => {
   if (order === 'check') process.send?.(check());
-  else void round(order.seconds).then((measured) => process.send?.(measured));
+  else void round(order.seconds, order.idle ?? false).then((measured) => process.send?.(measured));
 });
 const end = (): void => void token.dispose().then(() => process.exit(0));
 process.on('SIGTERM', end);

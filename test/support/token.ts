@@ -38,6 +38,8 @@ export interface FreshTokenOptions {
   readonly movedClock?: boolean;
   /** Changes signer.yaml before the start. */
   readonly configure?: (config: SignerConfig) => void;
+  /** Probes and metrics of the signer; default none. */
+  readonly metricsPort?: number;
   /** False: the signer is not started. */
   readonly start?: boolean;
 }
@@ -82,7 +84,7 @@ export async function freshToken(options: FreshTokenOptions = {}): Promise<Fresh
   const dataDir = mkdtempSync(join(tmpdir(), 'fp-tok-'));
   cpSync(templateDir(options.statusUrl ?? 'http://127.0.0.1:8080'), dataDir, { recursive: true });
   relocate(dataDir);
-  const token = new RunningToken(dataDir);
+  const token = new RunningToken(dataDir, options.metricsPort);
   if (options.movedClock) {
     token.configure((config) => {
       config.clockSkewSeconds = 400 * 86_400;
@@ -101,7 +103,10 @@ class RunningToken implements FreshToken {
   private output = '';
   private readonly clients: Signer[] = [];
 
-  constructor(readonly dataDir: string) {
+  constructor(
+    readonly dataDir: string,
+    private readonly metricsPort: number | undefined,
+  ) {
     this.runDir = join(dataDir, 'run');
     this.signerConfigPath = join(dataDir, 'signer', 'signer.yaml');
     this.hierarchy = readHierarchy(hierarchyPath(dataDir));
@@ -146,6 +151,7 @@ class RunningToken implements FreshToken {
       join(CHECKOUT, 'src', 'apps', 'signer.ts'),
       '--signer-config',
       this.signerConfigPath,
+      ...(this.metricsPort === undefined ? [] : ['--metrics-port', String(this.metricsPort)]),
     ];
     const child = spawn(process.execPath, args, { stdio: ['ignore', 'pipe', 'pipe'], env: { ...process.env, ...env } });
     this.child = child;

@@ -23,10 +23,10 @@ const BATCH_ITEMS_MAX = 256;
 const WAIT_MS_MAX = 4_500;
 /** Longest stretch of judging between two looks at the sockets. */
 const SLICE_MS = 1;
-/** Journalled rows with the threads before the next batch may join them: enough that none idles during an fdatasync. */
-const IN_FLIGHT_ITEMS = 256;
 /** Rows for one thread at a time: a message costs as much as a tenth of a signature. */
 const PARCEL_ITEMS_MAX = 32;
+/** Journalled rows for each thread below which the next batch joins them: one parcel in work, one waiting. */
+const IN_FLIGHT_ITEMS = 2 * PARCEL_ITEMS_MAX;
 
 const LEAVES: ReadonlySet<SignPurpose> = new Set(['operational', 'bootstrap', 'services', 'preissue']);
 /** Signed rarely and believed by many: checked here. Issuance checks each leaf itself, at its own cost. */
@@ -112,7 +112,7 @@ export class SigningDesk {
   async run(): Promise<void> {
     while (!this.stopped) {
       const batch = await this.prepare();
-      while (this.inFlight >= IN_FLIGHT_ITEMS) await this.room();
+      while (this.inFlight >= IN_FLIGHT_ITEMS * this.deps.keeper.threadCount) await this.room();
       const signing = this.sign(batch);
       if (!this.deps.lookAhead) await signing;
     }
