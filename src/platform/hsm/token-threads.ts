@@ -64,9 +64,9 @@ export class TokenThreads {
     });
   }
 
-  /** Threads that sign now. */
+  /** Threads that sign, at least 1: also between two openings rows may be on their way. */
   get count(): number {
-    return this.threads.filter(({ joined }) => joined).length;
+    return Math.max(1, this.threads.filter(({ joined }) => joined).length);
   }
 
   /**
