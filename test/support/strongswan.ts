@@ -43,10 +43,7 @@ export const UNIT_ADDRESS = '10.91.7.2';
  * @param statusPort  the loopback port of CRL and OCSP, which certificates name: each namespace gets it too
  */
 export async function openIkeLab(dir: string, statusPort: number): Promise<IkeLab> {
-  if (process.getuid?.() !== 0) {
-    throw new Error('Network namespaces and IKE ports need root: run "sudo npm test", or this file alone as root.');
-  }
-  if (!existsSync(CHARON)) throw new Error('charon-systemd is not installed: node bin/prepare.mjs test');
+  checkMachine();
   const undo: (() => Promise<void> | void)[] = [];
   const close = async (): Promise<void> => {
     for (const action of undo.splice(0).reverse()) await action();
@@ -65,23 +62,43 @@ export async function openIkeLab(dir: string, statusPort: number): Promise<IkeLa
   }
 }
 
+/** Says what is missing for namespaces with a charon in each; nothing is skipped for want of it. */
+export function checkMachine(): void {
+  if (process.getuid?.() !== 0) {
+    throw new Error('Network namespaces and IKE ports need root: run "sudo npm test", or this file alone as root.');
+  }
+  if (!existsSync(CHARON)) throw new Error('charon-systemd is not installed: node bin/prepare.mjs test');
+}
+
 /** Network only: `ip netns exec` would also remount /sys, which fails in a chroot whose root is no mount point. */
-function inNamespace(namespace: string): string {
+export function inNamespace(namespace: string): string {
   return `--net=/run/netns/${namespace}`;
 }
 
-function makeNamespaces(undo: (() => void)[]): [string, string] {
-  const ip = (...args: string[]): void => void execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'] });
-  const inside = (namespace: string, ...args: string[]): void =>
-    void execFileSync('nsenter', [inNamespace(namespace), 'ip', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
-  const names = ['g', 'u'].map((side) => `fp-${side}-${process.pid}`) as [string, string];
+export function ip(...args: string[]): void {
+  execFileSync('ip', args, { stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+export function ipInside(namespace: string, ...args: string[]): void {
+  execFileSync('nsenter', [inNamespace(namespace), 'ip', ...args], { stdio: ['ignore', 'pipe', 'pipe'] });
+}
+
+/** One namespace for each side, its loopback up. */
+export function addNamespaces(sides: readonly string[], undo: (() => unknown)[]): string[] {
+  const names = sides.map((side) => `fp-${side}-${process.pid}`);
   // The first namespace of a machine makes its directory a mount point; who made it takes it away again.
   if (!isMountPoint(NETNS_DIR)) undo.push(() => unmountIfEmpty(NETNS_DIR));
   for (const name of names) {
     ip('netns', 'add', name);
     undo.push(() => ip('netns', 'del', name));
-    inside(name, 'link', 'set', 'lo', 'up');
+    ipInside(name, 'link', 'set', 'lo', 'up');
   }
+  return names;
+}
+
+function makeNamespaces(undo: (() => void)[]): [string, string] {
+  const inside = ipInside;
+  const names = addNamespaces(['g', 'u'], undo) as [string, string];
   const [gateway, unit] = names;
   ip('link', 'add', 'ike0', 'netns', gateway, 'type', 'veth', 'peer', 'name', 'ike0', 'netns', unit);
   inside(gateway, 'addr', 'add', `${GATEWAY_ADDRESS}/30`, 'dev', 'ike0');
@@ -105,7 +122,7 @@ function unmountIfEmpty(dir: string): void {
 }
 
 /** A path of the file system is the one road between namespaces that share no network. */
-async function outerRelay(path: string, port: number): Promise<() => Promise<void>> {
+export async function outerRelay(path: string, port: number): Promise<() => Promise<void>> {
   const server: Server = createServer((inner) => {
     const outer = connect(port, '127.0.0.1');
     // A side that breaks off takes the other with it; the client inside sees a closed connection, as it should.
@@ -127,7 +144,7 @@ createServer((inner) => {
 }).listen(Number(process.argv[2]), '127.0.0.1', () => console.log('listens'));
 `;
 
-async function innerRelay(
+export async function innerRelay(
   namespace: string,
   path: string,
   port: number,
@@ -143,7 +160,13 @@ async function innerRelay(
   });
 }
 
-async function startCharon(dir: string, namespace: string, undo: (() => Promise<void> | void)[]): Promise<IkePeer> {
+/** @param innerTraffic  ESP in user space: inner packets come and go by a TUN device, `ipsec0` */
+export async function startCharon(
+  dir: string,
+  namespace: string,
+  undo: (() => Promise<void> | void)[],
+  { innerTraffic = false }: { innerTraffic?: boolean } = {},
+): Promise<IkePeer> {
   mkdirSync(dir, { recursive: true });
   const vici = `unix://${join(dir, 'vici')}`;
   const log = join(dir, 'charon.log');
@@ -153,7 +176,7 @@ async function startCharon(dir: string, namespace: string, undo: (() => Promise<
       'charon-systemd {',
       'load_modular = no',
       // From 5.9.6 on kdf and hmac are plugins of their own.
-      'load = random nonce openssl hmac kdf x509 revocation constraints pubkey pem pkcs1 pkcs8 curl kernel-netlink socket-default vici',
+      `load = random nonce openssl hmac kdf x509 revocation constraints pubkey pem pkcs1 pkcs8 curl ${innerTraffic ? 'kernel-libipsec ' : ''}kernel-netlink socket-default vici`,
       `piddir = ${dir}`,
       'retransmit_tries = 1',
       'filelog {',
@@ -217,7 +240,7 @@ async function startCharon(dir: string, namespace: string, undo: (() => Promise<
 }
 
 /** `nsenter` becomes the program, so the child's id is the program's own. */
-async function ended(child: ChildProcess): Promise<void> {
+export async function ended(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const gone = new Promise<void>((done) => child.once('exit', () => done()));
   child.kill('SIGTERM');

@@ -1,0 +1,179 @@
+/**
+ * Follows the feed. Whoever is revoked or held is cut as soon as it is heard; `enforced` is said only once charon has the
+ * CRL that says so and has forgotten what it had cached.
+ *
+ * @typedef {{ position: string, event: 'revoked' | 'held' | 'released', issuer: string, serial: string, unit: string | null, at: string }} Entry
+ */
+import { setTimeout as sleep } from 'node:timers/promises';
+import { readCrl } from './crl.mjs';
+
+const WAIT_SECONDS = 25;
+const BACK_OFF_MS = [200, 500, 1_000, 2_000, 5_000];
+const CRL_AGAIN_MS = 250;
+/** A CRL this much younger than the decision that does not list the serial never will: it has expired, or was released. */
+const SETTLED_MS = 10_000;
+/** More than that at once: the whole CRLs are waited for instead. */
+const OUTSTANDING_MAX = 50_000;
+
+/**
+ * @param {object} deps
+ * @param {import('./api.mjs').Api} deps.api
+ * @param {import('./admission.mjs').Admission} deps.admission
+ * @param {() => import('./charon.mjs').Charon} deps.charon
+ * @param {import('./session-files.mjs').StateDir} deps.state
+ * @param {(text: string) => void} deps.log
+ * @param {AbortSignal} deps.signal
+ */
+export function startFeedFollower({ api, admission, charon, state, log, signal }) {
+  let { position: enforced, crls } = state.feed();
+  let received = enforced;
+  /** `enforced` never passes what the server knows to be received. */
+  let acknowledged = enforced;
+  /** Serial → entry, by issuer: what charon must come to know. @type {Map<string, Entry>} */
+  let outstanding = new Map();
+  let wake = () => {};
+
+  const follow = async () => {
+    for (let failures = 0; !signal.aborted; ) {
+      try {
+        const page = await api.page(received, WAIT_SECONDS);
+        failures = 0;
+        if (page.kind === 'resync') await takeResync(page);
+        else await takeEntries(page);
+      } catch (error) {
+        if (signal.aborted) return;
+        log(`the feed: ${/** @type {Error} */ (error).message}`);
+        await pause(BACK_OFF_MS[Math.min(failures++, BACK_OFF_MS.length - 1)] ?? 0);
+      }
+    }
+  };
+
+  const takeEntries = async (/** @type {{ to: string, entries: Entry[] }} */ { to, entries }) => {
+    received = to;
+    for (const entry of entries) {
+      if (outstanding.size >= OUTSTANDING_MAX) throw new Error(`${OUTSTANDING_MAX} entries wait for their CRL`);
+      // The last word about a serial counts: released after held, revoked after either.
+      outstanding.set(`${entry.issuer} ${entry.serial}`, entry);
+    }
+    const bad = entries.filter(({ event }) => event !== 'released');
+    await cutUnits(bad);
+    if (entries.some(({ issuer }) => crls[issuer] === undefined)) await learnCrls();
+    await api.acknowledge(to, 'received');
+    acknowledged = to;
+    wake();
+  };
+
+  const takeResync = async (
+    /** @type {{ to: string, reason: string, crls: { issuer: string, url: string, thisUpdate: string }[] }} */ page,
+  ) => {
+    log(`the feed begins anew at ${page.to} (${page.reason}): every CRL is loaded, every session asked about`);
+    crls = Object.fromEntries(page.crls.map(({ issuer, url }) => [issuer, url]));
+    for (const { url, thisUpdate } of page.crls) {
+      const der = await api.crl(url);
+      if (readCrl(der).thisUpdateMs < Math.floor(Date.parse(thisUpdate) / 1_000) * 1_000) {
+        throw new Error(`${url} is older than the feed says; fetching it again`);
+      }
+      await load(url, der);
+    }
+    await flush();
+    outstanding = new Map();
+    received = page.to;
+    await api.acknowledge(received, 'received');
+    await admission.askAll();
+    await settle(received);
+    acknowledged = received;
+  };
+
+  /** Only a resync names the CRLs; a position that is none brings one. */
+  const learnCrls = async () => {
+    const page = await api.page('0:0', 0);
+    if (page.kind === 'resync') {
+      crls = Object.fromEntries(page.crls.map((/** @type {any} */ { issuer, url }) => [issuer, url]));
+    }
+  };
+
+  const enforce = async () => {
+    while (!signal.aborted) {
+      const target = acknowledged;
+      if (target === enforced) {
+        await /** @type {Promise<void>} */ (
+          new Promise((done) => {
+            wake = done;
+          })
+        );
+        continue;
+      }
+      try {
+        if (await isEnforced()) await settle(target);
+        else await pause(CRL_AGAIN_MS);
+      } catch (error) {
+        if (signal.aborted) return;
+        log(`enforcing up to ${target}: ${/** @type {Error} */ (error).message}`);
+        await pause(1_000);
+      }
+    }
+  };
+
+  /** True once charon knows all that is outstanding. */
+  const isEnforced = async () => {
+    const now = [...outstanding.entries()];
+    const done = /** @type {[string, Entry][]} */ ([]);
+    for (const issuer of new Set(now.map(([, entry]) => entry.issuer))) {
+      const url = crls[issuer];
+      if (url === undefined) throw new Error(`the feed names no CRL of issuer ${issuer}`);
+      const der = await api.crl(url);
+      const crl = readCrl(der);
+      const told = now.filter(
+        ([, { issuer: of, serial, event, at }]) =>
+          of === issuer &&
+          (crl.lists(serial) === (event !== 'released') || crl.thisUpdateMs > Date.parse(at) + SETTLED_MS),
+      );
+      if (told.length === 0) continue;
+      await load(url, der);
+      done.push(...told);
+    }
+    if (done.length > 0) {
+      await flush();
+      // Whoever came back between the cut and the flush was let in by what charon had cached.
+      await cutUnits(done.map(([, entry]) => entry).filter(({ event }) => event !== 'released'));
+      for (const [key, entry] of done) if (outstanding.get(key) === entry) outstanding.delete(key);
+    }
+    return outstanding.size === 0;
+  };
+
+  const settle = async (/** @type {string} */ position) => {
+    // Said first: a crash between the two says it again, which changes nothing.
+    await api.acknowledge(position, 'enforced');
+    enforced = position;
+    state.keepFeed({ position, crls });
+  };
+
+  const load = async (/** @type {string} */ url, /** @type {Buffer} */ der) => {
+    if (!(await charon().loadCrl(der)))
+      log(`${url} is too long for vici (${der.length} octets): charon fetches it itself`);
+  };
+
+  const flush = async () => {
+    await charon().flush('x509_crl');
+    await charon().flush('ocsp_response');
+  };
+
+  const cutUnits = async (/** @type {readonly Entry[]} */ entries) => {
+    const units = new Set(entries.flatMap(({ unit }) => (unit === null ? [] : [unit.toLowerCase()])));
+    if (units.size === 0) return;
+    const [{ event, serial } = { event: '', serial: '' }] = entries;
+    await admission.cutAll(({ identity }) => units.has(identity), `the feed says ${event} (${serial})`);
+  };
+
+  const pause = (/** @type {number} */ ms) => sleep(ms, undefined, { signal }).catch(() => undefined);
+
+  signal.addEventListener('abort', () => wake());
+  void follow();
+  void enforce();
+  return {
+    heard: () => {
+      const [epoch, seq] = received.split(':').map(Number);
+      return { epoch: epoch ?? 0, seq: seq ?? 0 };
+    },
+  };
+}
