@@ -1,13 +1,14 @@
 import type { Transaction } from '../../platform/db/transaction.js';
+import { Slot } from '../../platform/ledger/entry-pattern.js';
 import { checkUnitTransition } from '../model/index.js';
 import type { Registry } from './registry.js';
 import type { RegistryDeps } from './require-unit.js';
 
 const REASON_CHARACTERS_MAX = 500;
 
-/** A batch of 10,000 is four statements, not forty thousand: the locks it holds are felt by everybody else. */
+/** One statement for a batch of any size: the locks it holds are felt by everybody else. */
 export async function changeStates(
-  { units, ledger }: RegistryDeps,
+  { units }: Pick<RegistryDeps, 'units'>,
   tx: Transaction,
   change: Parameters<Registry['changeStates']>[1],
 ): Promise<readonly number[]> {
@@ -16,20 +17,7 @@ export async function changeStates(
   if (unitIds.length === 0) return [];
   const reason = change.reason.slice(0, REASON_CHARACTERS_MAX);
   const evidence = change.evidence ?? null;
-  const moved = await units.moveStates(tx, { unitIds, from, to, reason, at });
-  if (moved.length === 0) return [];
-  await units.appendHistory(
-    tx,
-    moved.map((unit) => ({ unitId: unit.id, from: unit.from, to, actor, reason, evidence, at })),
-  );
-  await ledger.append(
-    tx,
-    moved.map((unit) => ({
-      kind: 'unit.state-changed',
-      subject: `unit:${unit.serialNumber}`,
-      at,
-      body: { unitId: unit.id, from: unit.from, to, actor, reason, evidence },
-    })),
-  );
-  return moved.map(({ id }) => id);
+  const body = { unitId: new Slot('unitId', 'number'), from: new Slot('from', 'text'), to, actor, reason, evidence };
+  const entry = { kind: 'unit.state-changed', at, body };
+  return units.moveStates(tx, { unitIds, from, to, actor, reason, evidence, at, entry });
 }

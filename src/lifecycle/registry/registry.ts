@@ -18,8 +18,10 @@ export interface Registry {
    */
   changeState(tx: Transaction, change: StateChange): Promise<Unit>;
   /**
-   * The same for a set, in a few statements: units in one of `from` move, the others keep their state. Returns those that
-   * moved. @throws FemtoError STATE_CONFLICT when one of `from` may not lead to `to`
+   * The same for a set, in one statement: units in one of `from` move, the others keep their state. The revocation epoch of
+   * all of them rises (see {@link raiseRevocationEpoch}). Returns those that moved.
+   *
+   * @throws FemtoError STATE_CONFLICT when one of `from` may not lead to `to`
    */
   changeStates(
     tx: Transaction,

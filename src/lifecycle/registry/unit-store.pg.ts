@@ -2,6 +2,7 @@ import { byteaArray } from '../../platform/db/bytea-array.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
 import type { Unit, UnitState } from '../model/index.js';
+import { moveStates } from './move-states.pg.js';
 import type { Profile, RowLock, StateHistoryRow } from './registry.js';
 import type { NewUnit, UnitKey, UnitStore } from './unit-store.js';
 
@@ -30,16 +31,7 @@ export const unitStore: UnitStore = {
     ]);
   },
 
-  moveStates: async (tx, { unitIds, from, to, reason, at }) =>
-    (
-      await tx.query<{ id: number; serialNumber: string; from: UnitState }>(
-        `WITH moving AS (
-           SELECT id, state FROM unit WHERE id = ANY($1::int[]) AND state = ANY($2::text[]) ORDER BY id FOR NO KEY UPDATE)
-         UPDATE unit SET state = $3, state_reason = $4, state_changed_at = $5 FROM moving WHERE unit.id = moving.id
-         RETURNING unit.id, unit.serial_number AS "serialNumber", moving.state AS "from"`,
-        [unitIds, from, to, reason, at],
-      )
-    ).rows,
+  moveStates,
 
   appendHistory: async (tx, rows) => {
     await tx.query(

@@ -1,5 +1,6 @@
 import type { Transaction } from '../../platform/db/transaction.js';
-import type { Unit, UnitState } from '../model/index.js';
+import type { EntryPattern } from '../../platform/ledger/entry-pattern.js';
+import type { Actor, Unit, UnitState } from '../model/index.js';
 import type { Profile, RowLock, StateHistoryRow } from './registry.js';
 
 /** A row of an accepted manifest on its way into the registry. */
@@ -29,11 +30,23 @@ export interface TakenIdentities {
 export interface UnitStore {
   find(tx: Transaction, by: UnitKey, lock?: RowLock): Promise<Unit | null>;
   writeState(tx: Transaction, change: { unitId: number; to: UnitState; reason: string; at: Date }): Promise<void>;
-  /** Those of the units that are in one of `from`, locked in id order and moved; each with the state it came from. */
+  /**
+   * Locks the units in id order and raises the revocation epoch of each; those in one of `from` move, with history and an
+   * entry. Returns the ids that moved.
+   */
   moveStates(
     tx: Transaction,
-    move: { unitIds: readonly number[]; from: readonly UnitState[]; to: UnitState; reason: string; at: Date },
-  ): Promise<{ id: number; serialNumber: string; from: UnitState }[]>;
+    move: {
+      unitIds: readonly number[];
+      from: readonly UnitState[];
+      to: UnitState;
+      actor: Actor;
+      reason: string;
+      evidence: string | null;
+      at: Date;
+      entry: EntryPattern<'unitId' | 'from'>;
+    },
+  ): Promise<readonly number[]>;
   appendHistory(tx: Transaction, rows: readonly (StateHistoryRow & { unitId: number })[]): Promise<void>;
   history(tx: Transaction, unitId: number): Promise<StateHistoryRow[]>;
   raiseRevocationEpoch(tx: Transaction, unitIds: readonly number[]): Promise<void>;

@@ -6,6 +6,7 @@
  * with its place on the list that people signed: a crash between two continues with the next.
  */
 export { KEYS_AT_ONCE_MAX } from './block-keys.js';
+export { UNITS_A_PART } from './carry-out-order.js';
 export {
   FLEET_ACTS,
   FLEET_UNITS_MAX,

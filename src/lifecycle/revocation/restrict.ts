@@ -1,3 +1,4 @@
+import type { RowSource } from '../../platform/db/row-source.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
 import type { Actor, UnitState } from '../model/index.js';
@@ -12,8 +13,7 @@ import type {
 } from './revocation.js';
 import { isOfCertificates } from './revocation.js';
 import type { RevocationDeps } from './revocation-deps.js';
-import type { KnownCertificate } from './revocation-store.js';
-import { distinctUnits, writeStatus } from './write-status.js';
+import { distinctUnits, writeStatus, writeStatusOf } from './write-status.js';
 
 /** Revoke or hold whatever a selection names. Units named as units also change state; certificates alone leave it. */
 export async function restrict(
@@ -111,28 +111,26 @@ export async function restrictUnits(
   tx: Transaction,
   { unitIds, to, change, evidence }: UnitRestriction,
 ): Promise<RestrictOutcome> {
-  const units = await deps.store.lockUnits(tx, unitIds);
-  const ids = units.map(({ id }) => id);
-  await deps.registry.raiseRevocationEpoch(tx, ids);
   const { actor, at, note } = change;
-  const move = { unitIds: ids, from: MAY_MOVE[to], to, actor, reason: note ?? '', at };
+  const move = { unitIds, from: MAY_MOVE[to], to, actor, reason: note ?? '', at };
   const moved = await deps.registry.changeStates(tx, evidence === undefined ? move : { ...move, evidence });
-  const certificates = await deps.store.certificatesOfUnits(tx, ids, at);
-  const changed = await writeStatus(deps, tx, certificates, { ...change, voidsInFlight: false });
-  const touched = new Set([...distinctUnits(changed), ...moved]);
-  const blockedKeys = await blockKeysOf(deps, tx, certificates, change);
-  return { units: touched.size, certificates: changed.length, blockedKeys };
+  const source = deps.store.usableOfUnits(unitIds, at);
+  const { changed, unitIds: changedUnits } = await writeStatusOf(deps, tx, source, {
+    ...change,
+    rest: () => deps.store.certificatesOfUnits(tx, unitIds, at),
+  });
+  const blockedKeys = await blockKeysOf(deps, tx, source, change);
+  return { units: new Set([...changedUnits, ...moved]).size, certificates: changed, blockedKeys };
 }
 
 /** A compromised key must not come back in another request, whichever way its certificate was revoked. */
 async function blockKeysOf(
   deps: RevocationDeps,
   tx: Transaction,
-  certificates: readonly KnownCertificate[],
+  keys: RowSource | readonly Buffer[],
   { state, reason, actor, at, note }: StatusChange,
 ): Promise<number> {
-  if (state !== 'revoked' || reason !== 'keyCompromise' || certificates.length === 0) return 0;
-  const keys = certificates.map(({ spkiHash }) => spkiHash);
+  if (state !== 'revoked' || reason !== 'keyCompromise') return 0;
   return deps.store.blockKeys(tx, keys, { reason: note ?? reason, source: actor, at });
 }
 
@@ -148,7 +146,8 @@ export async function restrictCertificates(
   await deps.store.lockUnits(tx, distinctUnits(first));
   const certificates = await deps.store.certificatesBy(tx, selection, change.at);
   const changed = await writeStatus(deps, tx, certificates, { ...change, voidsInFlight: true });
-  const blockedKeys = await blockKeysOf(deps, tx, certificates, change);
+  const keys = certificates.map(({ spkiHash }) => spkiHash);
+  const blockedKeys = await blockKeysOf(deps, tx, keys, change);
   return { units: unitsTouched(changed), certificates: changed.length, blockedKeys };
 }
 

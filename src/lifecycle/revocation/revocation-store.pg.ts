@@ -1,4 +1,5 @@
 import { byteaArray } from '../../platform/db/bytea-array.js';
+import type { RowSource } from '../../platform/db/row-source.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { CertificateReference, UnitSelection } from './revocation.js';
 import type { BlockedKeyReader, KnownCertificate, RevocationStore, SelectedUnit } from './revocation-store.js';
@@ -31,6 +32,12 @@ export const revocationStore: RevocationStore = {
     ).rows,
 
   certificatesOfUnits: (tx, unitIds, at) => usable(tx, 'unit_id = ANY($2::int[])', at, unitIds),
+
+  usableOfUnits: (unitIds, at) => ({
+    sql: `SELECT s.issuer_id, s.serial, s.not_after, s.unit_id, s.spki_hash, 'unit:' || u.serial_number AS subject
+      FROM (${usableCertificates('unit_id = ANY($2::int[])')}) AS s JOIN unit u ON u.id = s.unit_id`,
+    params: [at, unitIds],
+  }),
 
   certificatesBy: (tx, by, at) => {
     switch (by.by) {
@@ -121,20 +128,25 @@ export const revocationStore: RevocationStore = {
       ).rows.map(({ hex, owner }) => [hex, owner]),
     ),
 
-  blockKeys: async (tx, spkiHashes, { reason, source, at }) => {
+  blockKeys: async (tx, keys, { reason, source, at }) => {
+    const isList = Array.isArray(keys);
+    const params = isList ? [byteaArray(keys)] : [...(keys as RowSource).params];
+    const hashes = isList
+      ? 'SELECT DISTINCT hash FROM unnest($1::bytea[]) AS k(hash)'
+      : `SELECT DISTINCT spki_hash AS hash FROM (${(keys as RowSource).sql}) AS s`;
+    const more = (n: number): string => `$${params.length + n}`;
     const { rowCount } = await tx.query(
       `INSERT INTO blocked_key (spki_hash, reason, source, at)
-       SELECT DISTINCT hash, $2, $3, $4::timestamptz FROM unnest($1::bytea[]) AS k(hash) ORDER BY hash
-       ON CONFLICT DO NOTHING`,
-      [byteaArray(spkiHashes), reason, source, at],
+       SELECT hash, ${more(1)}, ${more(2)}, ${more(3)}::timestamptz FROM (${hashes}) AS k ORDER BY hash ON CONFLICT DO NOTHING`,
+      [...params, reason, source, at],
     );
     // A key that somebody is claiming in an open transaction has a row we cannot see yet; this insert waits for its end,
     // so that what it intends to sign is seen by the query that follows. A blocked key counts as seen (KEY-1).
     await tx.query(
       `INSERT INTO key_seen (spki_hash, unit_id, owner_kind, owner_name, attempt_id, first_seen_at)
-       SELECT DISTINCT hash, NULL::int, 'blocked', $2, '00000000-0000-0000-0000-000000000000'::uuid, $3::timestamptz
-       FROM unnest($1::bytea[]) AS k(hash) ORDER BY hash ON CONFLICT DO NOTHING`,
-      [byteaArray(spkiHashes), source, at],
+       SELECT hash, NULL::int, 'blocked', ${more(1)}, '00000000-0000-0000-0000-000000000000'::uuid, ${more(2)}::timestamptz
+       FROM (${hashes}) AS k ORDER BY hash ON CONFLICT DO NOTHING`,
+      [...params, source, at],
     );
     return rowCount;
   },

@@ -1,3 +1,4 @@
+import type { RowSource } from '../../platform/db/row-source.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { Actor, UnitState } from '../model/index.js';
 import type { CertificateReference, CertificateSelection, UnitSelection } from './revocation.js';
@@ -35,6 +36,8 @@ export interface RevocationStore {
    * might renew, and serials being signed right now.
    */
   certificatesOfUnits(tx: Transaction, unitIds: readonly number[], at: Date): Promise<KnownCertificate[]>;
+  /** The same as rows for another store: issuer_id, serial, not_after, unit_id, spki_hash, subject. */
+  usableOfUnits(unitIds: readonly number[], at: Date): RowSource;
   /** As above, by key, by lineage or by serial. */
   certificatesBy(tx: Transaction, by: CertificateSelection, at: Date): Promise<KnownCertificate[]>;
   certificatesOfKeys(tx: Transaction, spkiHashes: readonly Buffer[], at: Date): Promise<KnownCertificate[]>;
@@ -56,7 +59,7 @@ export interface RevocationStore {
   /** Returns how many are new. Waits for whoever is claiming one of these keys at this moment. */
   blockKeys(
     tx: Transaction,
-    spkiHashes: readonly Buffer[],
+    keys: readonly Buffer[] | RowSource,
     why: { reason: string; source: string; at: Date },
   ): Promise<number>;
   /** Serial numbers of units, for ledger subjects. */

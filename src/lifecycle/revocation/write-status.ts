@@ -1,7 +1,9 @@
+import type { RowSource } from '../../platform/db/row-source.js';
 import type { Transaction } from '../../platform/db/transaction.js';
+import { Slot } from '../../platform/ledger/entry-pattern.js';
 import type { LedgerEntry } from '../../platform/ledger/ledger.js';
 import { REVOCATION_REASONS } from '../model/index.js';
-import { type StatusRow, setStatus as writeStatusRows } from '../status/index.js';
+import { type StatusRow, setStatusOf, setStatus as writeStatusRows } from '../status/index.js';
 import type { CertificateReference, StatusChange } from './revocation.js';
 import type { RevocationDeps } from './revocation-deps.js';
 
@@ -25,6 +27,33 @@ export async function writeStatus(
   return writeStatusRows(deps.statusRows, tx, certificates, change, async (changed) =>
     deps.ledger.append(tx, await entriesOf(deps, tx, changed, change)),
   );
+}
+
+/** The same for everything that a source names, in one statement where none of it has a status yet. Units are locked already. */
+export function writeStatusOf(
+  deps: RevocationDeps,
+  tx: Transaction,
+  source: RowSource,
+  change: StatusChange & { readonly rest: () => Promise<readonly CertificateReference[]> },
+): Promise<{ readonly changed: number; readonly unitIds: readonly number[] }> {
+  const { state, reason, actor, at, note } = change;
+  const code = state === 'held' ? REVOCATION_REASONS.certificateHold : REVOCATION_REASONS[reason];
+  const body = {
+    issuerId: new Slot('issuerId', 'number'),
+    serial: new Slot('serial', 'text'),
+    notAfter: new Slot('notAfter', 'text'),
+    unitId: new Slot('unitId', 'number'),
+    reason: REASON_NAMES.get(code) ?? code,
+    actor,
+    note,
+  };
+  return setStatusOf(deps.statusRows, tx, source, {
+    state,
+    reason,
+    at,
+    record: { kind: `certificate.${state}`, at, body },
+    rest: async () => writeStatus(deps, tx, await change.rest(), { ...change, voidsInFlight: false }),
+  });
 }
 
 async function entriesOf(

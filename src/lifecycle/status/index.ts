@@ -28,7 +28,7 @@ export {
   makeCrlPublisher,
   type PublicationOutcome,
 } from './publish-crls.js';
-export { type StatusDecision, setStatus, statusKey } from './set-status.js';
+export { type StatusDecision, setStatus, setStatusOf, statusKey } from './set-status.js';
 export { unexplainedAbsences } from './shrink-guard.js';
 export type * from './status-changes.js';
 export { dayOf, type IndexedCertificate, type IndexedStatus, keptFrom, StatusIndex } from './status-index.js';

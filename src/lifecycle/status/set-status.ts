@@ -1,4 +1,6 @@
+import type { RowSource } from '../../platform/db/row-source.js';
 import type { Transaction } from '../../platform/db/transaction.js';
+import type { EntryPattern } from '../../platform/ledger/entry-pattern.js';
 import { crlEntry } from '../../x509/crl.js';
 import { REVOCATION_REASONS, type RevocationReason } from '../model/index.js';
 import type { StatusRow, StatusRowStore, StatusState, StatusSubject } from './status-row.js';
@@ -43,6 +45,39 @@ export async function setStatus(
     );
   }
   return changed;
+}
+
+/**
+ * The same for certificates that the database finds by itself, of which hardly any has a row yet: a fleet at once, in one
+ * statement, without one of them coming here. Where some have a row, `rest` is asked for all of them, and decides as above.
+ *
+ * @returns what changed; marks the CRLs, as its last statement
+ */
+export async function setStatusOf(
+  store: StatusRowStore,
+  tx: Transaction,
+  source: RowSource,
+  decision: StatusDecision & {
+    readonly record: EntryPattern<'issuerId' | 'serial' | 'notAfter' | 'unitId'>;
+    readonly rest: () => Promise<readonly StatusRow[]>;
+  },
+): Promise<{ readonly changed: number; readonly unitIds: readonly number[] }> {
+  const { state, reason: name, at, record, rest } = decision;
+  const reason = state === 'held' ? REVOCATION_REASONS.certificateHold : REVOCATION_REASONS[name];
+  const entry = entryAround(crlEntry({ serial: SAMPLE_SERIAL, revokedAt: at, reason }));
+  const fresh = await store.addRows(tx, source, { state, reason, at, entry, record });
+  const others = fresh.left === 0 ? [] : await rest();
+  if (fresh.added > 0) await store.markDirty(tx, fresh.issuerIds, fresh.some);
+  const unitIds = new Set([...fresh.unitIds, ...others.flatMap(({ unitId }) => unitId ?? [])]);
+  return { changed: fresh.added + others.length, unitIds: [...unitIds] };
+}
+
+/** Every serial of ours has this shape, so an entry differs in these octets only. */
+const SAMPLE_SERIAL = Buffer.from('01fedcba9876543210fedcba98765432', 'hex');
+
+function entryAround(entry: Buffer): { before: Buffer; after: Buffer } {
+  const at = entry.indexOf(SAMPLE_SERIAL);
+  return { before: entry.subarray(0, at), after: entry.subarray(at + SAMPLE_SERIAL.length) };
 }
 
 export function statusKey({ issuerId, serial }: { issuerId: number; serial: Buffer }): string {

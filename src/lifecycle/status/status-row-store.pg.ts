@@ -1,5 +1,9 @@
+import type { RowSource } from '../../platform/db/row-source.js';
 import type { Transaction } from '../../platform/db/transaction.js';
+import { entriesFrom } from '../../platform/ledger/entries-from.pg.js';
 import {
+  type AddedRows,
+  type CertificateKey,
   type CredentialStatusReader,
   SERIALS_IN_NOTICE_MAX,
   STATUS_CHANNEL,
@@ -9,7 +13,7 @@ import {
   type StatusSubject,
 } from './status-row.js';
 
-export const statusRowStore: StatusRowStore = { lockRows, writeRows, markDirty };
+export const statusRowStore: StatusRowStore = { lockRows, writeRows, addRows, markDirty };
 
 export const credentialStatusReader: CredentialStatusReader = {
   status: async (tx, { issuerId, serial }) => {
@@ -87,7 +91,62 @@ async function writeRows(tx: Transaction, rows: readonly StatusRow[]): Promise<S
   return result.rows.map(statusRowOf);
 }
 
-async function markDirty(tx: Transaction, issuerIds: readonly number[], changed: readonly StatusRow[]): Promise<void> {
+async function addRows(
+  tx: Transaction,
+  source: RowSource,
+  { state, reason, at, entry, record }: Parameters<StatusRowStore['addRows']>[2],
+): Promise<AddedRows> {
+  const params: unknown[] = [...source.params];
+  const parameter = (value: unknown, type: string): string => `$${params.push(value)}::${type}`;
+  const when = parameter(at, 'timestamptz');
+  const der = `${parameter(entry.before, 'bytea')} || serial || ${parameter(entry.after, 'bytea')}`;
+  const columns = {
+    issuerId: 'issuer_id::text',
+    serial: `encode(serial, 'hex')`,
+    notAfter: `to_char(not_after AT TIME ZONE 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"')`,
+    unitId: `coalesce(unit_id::text, 'null')`,
+  };
+  // In key order, so that the index is filled page by page.
+  const { rows } = await tx.query<{
+    added: number;
+    left: number;
+    issuer_ids: number[] | null;
+    unit_ids: number[] | null;
+    serials: Buffer[] | null;
+    issuers: number[] | null;
+  }>(
+    `WITH source AS MATERIALIZED (${source.sql}),
+     added AS (
+       INSERT INTO revoked_certificate
+         (issuer_id, serial, not_after, unit_id, state, reason, revoked_at, entry_der, changed_at)
+       SELECT issuer_id, serial, not_after, unit_id, ${parameter(state, 'text')}, ${parameter(reason, 'smallint')}, ${when}, ${der}, ${when}
+       FROM source WHERE octet_length(serial) = 16 AND get_byte(serial, 0) BETWEEN 1 AND 127
+       ORDER BY issuer_id, serial ON CONFLICT DO NOTHING RETURNING issuer_id, serial, not_after, unit_id),
+     told AS (SELECT added.*, source.subject FROM added JOIN source USING (issuer_id, serial)),
+     entries AS (${entriesFrom('told', record, columns, params)}),
+     named AS (SELECT issuer_id, serial FROM added LIMIT ${SERIALS_IN_NOTICE_MAX + 1})
+     SELECT count(*) AS added, (SELECT count(*) FROM source) - count(*) AS left, array_agg(DISTINCT issuer_id) AS issuer_ids,
+       array_agg(DISTINCT unit_id) FILTER (WHERE unit_id IS NOT NULL) AS unit_ids,
+       (SELECT array_agg(serial) FROM named) AS serials, (SELECT array_agg(issuer_id) FROM named) AS issuers
+     FROM added`,
+    params,
+  );
+  const row = rows[0];
+  const issuers = row?.issuers ?? [];
+  return {
+    added: row?.added ?? 0,
+    left: row?.left ?? 0,
+    issuerIds: row?.issuer_ids ?? [],
+    unitIds: row?.unit_ids ?? [],
+    some: (row?.serials ?? []).map((serial, index) => ({ issuerId: issuers[index] ?? 0, serial })),
+  };
+}
+
+async function markDirty(
+  tx: Transaction,
+  issuerIds: readonly number[],
+  changed: readonly CertificateKey[],
+): Promise<void> {
   // DO UPDATE, not DO NOTHING: a publisher deletes the mark only if it is the version it saw before reading the entries.
   await tx.query(
     `INSERT INTO crl_dirty (issuer_id, since) SELECT id, clock_timestamp() FROM unnest($1::smallint[]) AS i(id)

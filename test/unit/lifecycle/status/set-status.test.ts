@@ -27,6 +27,7 @@ function storeWith(state?: StatusState): StatusRowStore & { dirty: number[] } {
     dirty,
     lockRows: async () => (row ? [row] : []),
     writeRows: async (_tx, rows) => [...rows],
+    addRows: async () => ({ added: 0, left: 0, issuerIds: [], unitIds: [], some: [] }),
     markDirty: async (_tx, ids) => void dirty.push(...ids),
   };
 }
