@@ -92,9 +92,9 @@ export class Judge {
     if (!/^[\x21-\x7e]{1,200}$/.test(name))
       throw new Refusal('BAD_REQUEST', 'The name has spaces, controls or too many characters.');
     const { keys } = config.purposes[purpose];
-    const allowed = Array.isArray(keys) ? keys : Object.keys(keys);
+    const allowed = Array.isArray(keys) ? keys.includes(keyLabel) : Object.hasOwn(keys, keyLabel);
     // Roots are in no list and in no token of this process.
-    if (!allowed.includes(keyLabel)) deny(`The key "${keyLabel}" does not sign ${purpose}.`);
+    if (!allowed) deny(`The key "${keyLabel}" does not sign ${purpose}.`);
     const key = this.facts.get(keyLabel) ?? deny(`The key "${keyLabel}" is not in this token.`);
     return { ok: true, key, consequence: this.judgeContent(request, key) };
   }
@@ -131,7 +131,7 @@ export class Judge {
           config,
           rule,
           issuer: key,
-          predecessorIssuers: rule.keys.flatMap((label) => this.facts.get(label) ?? []),
+          predecessorIssuers: () => rule.keys.flatMap((label) => this.facts.get(label) ?? []),
           nowMs,
           tokenSpkis: this.tokenSpkis,
           ocspSpki: () => this.ocspKeyOf(request.keyLabel),

@@ -32,7 +32,9 @@ export function connectSigner(options: SignerClientOptions): Signer {
         if (refusal) results[index] = refusal;
         else {
           const keyClass = CLASS_OF_PURPOSE[request.purpose];
-          byClass.set(keyClass, [...(byClass.get(keyClass) ?? []), index]);
+          const indexes = byClass.get(keyClass);
+          if (indexes) indexes.push(index);
+          else byClass.set(keyClass, [index]);
         }
       }
       const sending = [...byClass].flatMap(([keyClass, indexes]) =>
