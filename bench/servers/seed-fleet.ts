@@ -27,7 +27,7 @@ const FIRST = 2;
 
 /**
  * Fills an empty database with units that are in service: each on a line of its own with its own prefix, its certificate
- * confirmed, and asked about up to an hour and a quarter ago, as units are that ask every quarter of an hour.
+ * confirmed, and its traces up to six and a quarter hours old, as with units that ask every quarter of an hour.
  *
  * @returns those to ask about, with the certificates that the record has
  */
@@ -50,7 +50,7 @@ export async function seedFleet(url: string, { units, template }: FleetSeed): Pr
   await client.query(
     `INSERT INTO unit (maker_id, batch_id, serial_number, eui, hardware_id, fqdn, model, state, state_changed_at, line_id, last_contact_at)
      SELECT 1, 1, 'SN-' || n, lpad(to_hex(n), 12, '0'), 'SN-' || n, lpad(to_hex(n), 12, '0') || '.' || $1, 'FC-1', 'ACTIVE', now(), l.id,
-       now() - random() * interval '75 minutes'
+       now() - random() * interval '375 minutes'
      FROM line l, LATERAL (SELECT substr(l.name, 3)::int AS n) s ORDER BY n`,
     [realm],
   );

@@ -103,10 +103,10 @@ export async function recordAll(deps: AdmissionDeps, tx: Transaction, judged: re
 }
 
 /**
- * A unit in place asks again every quarter of an hour: its rows are touched once an hour, for the decision itself says
- * when it was seen to the millisecond. Another line than before is news at once.
+ * A unit in place asks again every quarter of an hour: its rows are touched every six hours, for each decision says when
+ * it was seen to the millisecond, and dormancy counts in days. Another line than before is news at once.
  */
-const TRACE_STEP_MS = 3_600_000;
+const TRACE_STEP_MS = 6 * 3_600_000;
 
 function leavesTrace({ asked, known, verdict }: Judged): boolean {
   const { slot, unit } = known;

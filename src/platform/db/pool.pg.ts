@@ -49,6 +49,8 @@ export function openPool(url: string, options: PoolOptions): Pool {
     // A process that stalls inside a transaction must not hold its locks for ever.
     idle_in_transaction_session_timeout: 15_000,
     keepAlive: true,
+    // Compiling a plan takes longer than any statement of ours, and estimates of a large fleet ask for it.
+    options: '-c jit=off',
   });
   // Without a listener an idle connection's loss (a database restart) would end the process.
   pool.on('error', (error) => options.onIdleError?.(error));
