@@ -1,5 +1,5 @@
 /**
- * npm run drill -- D4 [D9 …] [--json FILE]
+ * npm run drill -- D4 [D9 …] [--runs N] [--json FILE]
  *
  * Rehearses what must never go wrong, at full count. Ends with 0 only if every verdict is as it must be.
  */
@@ -11,10 +11,15 @@ import { type ActResult, actLine } from '../../src/apps/act-result.js';
 import { copiedFlash } from './d4-copied-flash.js';
 import { powerCuts } from './d9-power-cuts.js';
 import type { Drill } from './drill.js';
+import { revokeToCut } from './revoke-to-cut.js';
 
-const DRILLS: readonly Drill[] = [copiedFlash, powerCuts];
+const DRILLS: readonly Drill[] = [copiedFlash, powerCuts, revokeToCut];
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { json: { type: 'string' } } });
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: 'string' }, runs: { type: 'string' } },
+});
+const runs = values.runs === undefined ? undefined : Number(values.runs);
 // The tests' PostgreSQL holder serves the drills that need a database alone.
 process.env['FP_TEST_RUN_DIR'] = mkdtempSync(join(tmpdir(), 'fp-drill-'));
 process.env['FP_TEST_RUN_PID'] = String(process.pid);
@@ -22,9 +27,9 @@ process.env['FP_TEST_RUN_PID'] = String(process.pid);
 const acts: ActResult[] = [];
 const wanted = positionals.map((name) => name.toUpperCase());
 const unknown = wanted.filter((name) => !DRILLS.some((drill) => drill.name === name));
-if (wanted.length === 0 || unknown.length > 0) {
+if (wanted.length === 0 || unknown.length > 0 || (runs !== undefined && !(Number.isInteger(runs) && runs > 0))) {
   const list = DRILLS.map(({ name, summary }) => `  ${name}  ${summary}`).join('\n');
-  process.stderr.write(`usage: npm run drill -- NAME… [--json FILE]\n${list}\n`);
+  process.stderr.write(`usage: npm run drill -- NAME… [--runs N] [--json FILE]\n${list}\n`);
   process.exitCode = 2;
 } else {
   for (const drill of DRILLS.filter(({ name }) => wanted.includes(name))) await runOne(drill);
@@ -47,7 +52,7 @@ async function runOne(drill: Drill): Promise<void> {
     process.stdout.write(`${actLine(act)}\n`);
   };
   try {
-    await drill.run(report);
+    await drill.run(report, runs === undefined ? {} : { runs });
   } catch (error) {
     report({
       act: `${drill.name} broke off`,
