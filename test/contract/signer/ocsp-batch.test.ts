@@ -18,7 +18,9 @@ afterAll(() => token.dispose());
 
 function answersOf(serials: readonly string[]): SignRequest[] {
   const [issuer, responder] = [token.entry('device-ca-1'), token.entry('ocsp-device-ca-1')];
-  return serials.map((hex) => ocspRequest({ issuer, responder, serial: Buffer.from(hex, 'hex'), status: { kind: 'good' } }));
+  return serials.map((hex) =>
+    ocspRequest({ issuer, responder, serial: Buffer.from(hex, 'hex'), status: { kind: 'good' } }),
+  );
 }
 
 function freshSerials(count: number): string[] {
