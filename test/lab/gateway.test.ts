@@ -6,17 +6,22 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type ToldInstallation, toldInstallation } from '../support/told-installation.js';
 import type { Echoes } from './echoes.js';
-import { type Lab, type LabGateway, type LabHost, openLab } from './lab.js';
+import { certifyGateway, type Lab, type LabGateway, type LabHost, openLab } from './lab.js';
 
 const GATEWAY = 'segw-gangnam-1';
 const UNIT_ADDRESS = '198.51.100.7';
+/** On a line of its own. */
 const THIEF_ADDRESS = '192.0.2.66';
-const PERMIT_SECONDS = 4;
+/** Where no line is known. */
+const SOMEWHERE = '192.0.2.77';
+const OTHER_GATEWAY = 'segw-busan-1';
+const PERMIT_SECONDS = 3;
 const PACKETS = 25;
 
 let told: ToldInstallation;
 let lab: Lab;
 let gateway: LabGateway;
+let otherGateway: LabGateway;
 let unit: LabHost;
 let thief: LabHost;
 let echoes: Echoes;
@@ -26,6 +31,7 @@ beforeAll(async () => {
   told = await toldInstallation();
   await told.tellUntil('activation');
   const { world, installation } = told;
+  await certifyGateway(world, OTHER_GATEWAY);
   await world.cli(['line', 'prefix', world.line, `${UNIT_ADDRESS}/32`]);
   await world.cli(['line', 'add', 'L-elsewhere', '--region', 'busan', '--prefix', `${THIEF_ADDRESS}/32`]);
   const { status, gateway: port } = installation.config.listen;
@@ -33,11 +39,11 @@ beforeAll(async () => {
     world,
     dir,
     ports: { status: status.port, gateway: port.port },
-    gateways: [GATEWAY],
-    hosts: [UNIT_ADDRESS, THIEF_ADDRESS],
+    gateways: [GATEWAY, OTHER_GATEWAY],
+    hosts: [UNIT_ADDRESS, THIEF_ADDRESS, SOMEWHERE],
     permitSeconds: PERMIT_SECONDS,
   });
-  [gateway] = lab.gateways as [LabGateway];
+  [gateway, otherGateway] = lab.gateways as [LabGateway, LabGateway];
   unit = lab.host(UNIT_ADDRESS);
   thief = lab.host(THIEF_ADDRESS);
   echoes = await unit.echoes();
@@ -128,12 +134,37 @@ describe('a gateway with its connector', () => {
     await until('the unit is cut', async () => !(await unit.isUp(gateway)));
     await nothingComesBack(echoes);
     const status = () => world.cli(['feed', 'status', '--serial', serial.toLowerCase()]);
-    await until('it is enforced', async () => /^1 of 1 gateway enforced/.test(String((await status())['summary'])));
+    await until('it is enforced', async () => /1 of 2 gateways enforced/.test(String((await status())['summary'])));
     // Its charon refuses it by itself now: the server need not be asked.
     gateway.peer.newLog();
     expect(await unit.connect(gateway)).toMatchObject({ established: false });
     expect(gateway.peer.newLog()).toMatch(/certificate was revoked/);
     await nothingComesBack(echoes);
+  });
+});
+
+describe('two gateways, and two holders of one key', () => {
+  test('both alive at once: both are asked, the unit is quarantined, both are cut', async () => {
+    const { world } = told;
+    const second = await told.another();
+    await world.cli(['line', 'prefix', second.line, `${UNIT_ADDRESS}/32`]);
+    await otherGateway.startConnector();
+    const copy = lab.host(SOMEWHERE);
+    unit.become(second);
+    copy.become(second);
+    const copied = await copy.echoes();
+    expect(await unit.connect(gateway)).toMatchObject({ established: true });
+    expect(await copy.connect(otherGateway)).toMatchObject({ established: true });
+    await somethingComesBack(echoes);
+    await somethingComesBack(copied);
+    await until('both are cut', async () => !(await unit.isUp(gateway)) && !(await copy.isUp(otherGateway)), 30_000);
+    for (const { said } of [gateway, otherGateway]) expect(said()).toMatch(/is alive: yes/);
+    await nothingComesBack(echoes);
+    await nothingComesBack(copied);
+    expect(await world.cli(['unit', 'show', second.serialNumber])).toMatchObject({
+      state: 'QUARANTINED',
+      cases: [expect.objectContaining({ grade: 'hard' })],
+    });
   });
 });
 

@@ -44,6 +44,8 @@ export interface LabGateway {
 }
 
 export interface LabHost {
+  /** From the next connection on it is this world's unit; at first, the lab's. */
+  become(world: World): void;
   /** Brings the tunnel to a gateway up; `established` as the unit's own charon saw it. */
   connect(gateway: LabGateway): Promise<{ established: boolean; text: string }>;
   disconnect(gateway: LabGateway): Promise<void>;
@@ -109,6 +111,20 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     await close();
     throw error;
   }
+}
+
+/** A further gateway, with a key of its own: request, approval by the second person, certificate. */
+export async function certifyGateway(world: World, name: string): Promise<void> {
+  await world.sh('openssl', 'ecparam', '-name', 'prime256v1', '-genkey', '-noout', '-out', `${name}.key`);
+  await world.sh('openssl', 'req', '-new', '-key', `${name}.key`, '-subj', `/CN=${name}`, '-out', `${name}.csr`);
+  const dns = ['--dns', `${name}.hanbit.example`];
+  await world.cli(['gateway', 'add', name, '--csr', world.path(`${name}.csr`), ...dns]);
+  await world.cli(['machine', 'approve', name], 'approver');
+  for (const end = Date.now() + READY_MS_MAX; Date.now() < end; await sleep(200)) {
+    const { certificatePem } = await world.cli(['machine', 'show', name]);
+    if (typeof certificatePem === 'string') return world.write(`${name}.pem`, certificatePem);
+  }
+  throw new Error(`${name} got no certificate`);
 }
 
 /** A bare machine in a chroot has no device for TUN. */
@@ -211,13 +227,14 @@ async function openGateway(
 }
 
 async function openHost(
-  { world, dir, hosts }: LabOptions,
+  { world: first, dir, hosts }: LabOptions,
   index: number,
   space: string,
   gateways: readonly LabGateway[],
   undo: (() => Promise<void> | void)[],
 ): Promise<LabHost> {
   const peer = await startCharon(join(dir, `h${index}`), space, undo, { innerTraffic: true });
+  let world = first;
   // Its certificate may be renewed meanwhile: every connection takes what the world has then.
   const load = () =>
     peer.load(
@@ -233,6 +250,9 @@ async function openHost(
     );
   const ofGateway = (gateway: LabGateway): string => `g${gateways.indexOf(gateway)}`;
   return {
+    become: (other) => {
+      world = other;
+    },
     connect: async (gateway) => {
       await load();
       const { code, text } = await peer.swanctl('--initiate', '--child', ofGateway(gateway), '--timeout', '10');

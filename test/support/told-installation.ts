@@ -21,6 +21,8 @@ export interface ToldInstallation {
   readonly world: World;
   /** Performs acts of the story up to and including this one; throws unless each verdict is as it must be. */
   tellUntil(name: string): Promise<void>;
+  /** A further unit with files of its own, taken to the same point; the machines are those that there are. */
+  another(): Promise<World>;
   close(): Promise<void>;
 }
 
@@ -36,6 +38,11 @@ export async function toldInstallation(settings: ConfigInput = {}): Promise<Told
   await installation.said('femtopki serves', 240_000);
   const context = storyContext(installation.dataDir);
   const world = await makeWorld(context);
+  const tell = async (unit: World, act: (typeof ACTS)[number] | undefined): Promise<void> => {
+    await act?.happen(unit);
+    const got = await act?.judge(unit);
+    if (got !== act?.expected) throw new Error(`${act?.name}: expected ${act?.expected}, got ${got}`);
+  };
   let told = 0;
   return {
     installation,
@@ -43,12 +50,12 @@ export async function toldInstallation(settings: ConfigInput = {}): Promise<Told
     tellUntil: async (name) => {
       const until = ACTS.findIndex((act) => act.name === name);
       if (until < 0) throw new Error(`the story has no act ${name}`);
-      for (; told <= until; told++) {
-        const act = ACTS[told];
-        await act?.happen(world);
-        const got = await act?.judge(world);
-        if (got !== act?.expected) throw new Error(`${act?.name}: expected ${act?.expected}, got ${got}`);
-      }
+      for (; told <= until; told++) await tell(world, ACTS[told]);
+    },
+    another: async () => {
+      const unit = await makeWorld(context);
+      for (const act of ACTS.slice(0, told)) await tell(unit, act);
+      return unit;
     },
     close: async () => {
       await context.pool.end();
