@@ -7,7 +7,7 @@ export async function checkRevocations(pool: Pool, expected: number): Promise<Me
   const count = async (sql: string): Promise<number> =>
     (await pool.query<{ n: number }>(`SELECT count(*)::int AS n FROM ${sql}`)).rows[0]?.n ?? -1;
   const { rows } = await pool.query<{ serial: Buffer; revoked_at: Date; reason: number; entry_der: Buffer }>(
-    'SELECT serial, revoked_at, reason, entry_der FROM revoked_certificate TABLESAMPLE SYSTEM (1)',
+    'SELECT serial, revoked_at, reason, entry_der FROM revoked_certificate ORDER BY serial LIMIT 1000',
   );
   const isEntry = rows.every(({ serial, revoked_at: revokedAt, reason, entry_der: entry }) =>
     entry.equals(crlEntry({ serial, revokedAt, reason })),

@@ -30,6 +30,8 @@ export interface RevocableFleet {
   /** This process's and PostgreSQL's. */
   cpuSeconds(): number;
   addBatch(name: string, count: number): Promise<void>;
+  /** Takes away every unit and what was recorded of it, so that the next round finds tables of the same size. */
+  clear(): Promise<void>;
   /** Asked by one person, approved by another; not started. */
   order(batch: string): Promise<FleetOrder>;
   /** Starts it and carries it to its end. */
@@ -86,6 +88,9 @@ export async function startRevocableFleet(): Promise<RevocableFleet> {
         [name, count],
       );
       await pool.query('VACUUM ANALYZE');
+    },
+    clear: async () => {
+      await pool.query('TRUNCATE unit, certificate, revoked_certificate, ledger_inbox, crl_dirty CASCADE');
     },
     order: async (batch) => {
       const select = { by: 'batch', batch } as const;

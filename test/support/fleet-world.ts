@@ -1,5 +1,6 @@
 /** Many units with a certificate each, and the command and the API that people restrict them with. */
 import { randomBytes } from 'node:crypto';
+import { readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { wireCore } from '../../src/apps/wire-core.js';
 import { runClient } from './command.js';
@@ -10,13 +11,14 @@ export interface FleetWorld extends StatusWorld {
   readonly shell: OperatorShell;
   /** Runs `femtopki` with JSON output where it succeeds; standard output and error together. */
   femtopki(...args: string[]): Promise<{ code: number | null; text: string; json: Record<string, unknown> }>;
+  /** POSTs JSON with curl, with the credential of a person. */
+  curl(person: 'operator' | 'approver', path: string, json: string): Promise<{ code: number | null; text: string }>;
   /** A batch of its own, ACTIVE, one certificate a unit; serial numbers `<name>-000001`… */
   addBatch(name: string, count: number, options?: { state?: string }): Promise<number>;
   /** `<state> <reason>` of the status rows of a batch with how many have it. */
   statuses(batch: string): Promise<Record<string, number>>;
   states(batch: string): Promise<Record<string, number>>;
   ledgerCount(kind: string, batch: string): Promise<number>;
-  endShell(): Promise<void>;
 }
 
 export async function startFleetWorld(): Promise<FleetWorld> {
@@ -41,6 +43,11 @@ export async function startFleetWorld(): Promise<FleetWorld> {
       const json = start < 0 || end < 0 ? {} : (JSON.parse(text.slice(start, end + 2)) as Record<string, unknown>);
       return { code, text, json };
     },
+    curl: (person, path, json) => {
+      const token = readFileSync(join(shell.binDir, 'secrets', `cli-${person}.token`), 'utf8');
+      const headers = ['-H', `authorization: Bearer ${token}`, '-H', 'content-type: application/json'];
+      return runClient('curl', ['-sS', ...headers, '--data-binary', json, `${shell.url}/api/v1${path}`]);
+    },
     addBatch: (name, count, { state = 'ACTIVE' } = {}) => addBatch(world, name, count, state),
     statuses: (batch) =>
       counts(
@@ -60,7 +67,6 @@ export async function startFleetWorld(): Promise<FleetWorld> {
       );
       return rows[0]?.n ?? 0;
     },
-    endShell: () => shell.close(),
     close: async () => {
       await shell.close();
       await world.close();

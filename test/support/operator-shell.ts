@@ -19,6 +19,8 @@ import { openPrisma } from '../../src/platform/db/client.prisma.js';
 export interface OperatorShell {
   /** Put before PATH: `femtopki` is in it. */
   readonly binDir: string;
+  /** Of the operator API. */
+  readonly url: string;
   close(): Promise<void>;
 }
 
@@ -52,6 +54,7 @@ export async function operatorShell(
   });
   return {
     binDir: dir,
+    url: `http://${host}`,
     close: async () => {
       await new Promise((done) => server.close(done));
       await prisma.$disconnect();

@@ -2,7 +2,7 @@ import { byteaArray } from '../../platform/db/bytea-array.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { FleetAct, FleetOrder, FleetOrderState } from './fleet-order.js';
 import type { FleetOrderStore } from './fleet-order-store.js';
-import { usableCertificates } from './usable-certificates.pg.js';
+import { isAmong, usableCertificates } from './usable-certificates.pg.js';
 
 interface Row {
   id: number;
@@ -110,7 +110,7 @@ export const fleetOrderStore: FleetOrderStore = {
   countChanges: async (tx, act, unitIds, { at, moving }) => {
     const certificates = `certificates AS MATERIALIZED (
       SELECT k.unit_id, k.issuer_id, ${CHANGES[act]} AS changes
-      FROM (${act === 'release' ? HELD : usableCertificates('unit_id = ANY($2::int[])')}) AS k
+      FROM (${act === 'release' ? HELD : usableCertificates(isAmong('unit_id', '$2::int[]'))}) AS k
       LEFT JOIN revoked_certificate r ON r.issuer_id = k.issuer_id AND r.serial = k.serial)`;
     const mayRelease = act === 'release' ? 'false' : 'EXISTS (SELECT 1 FROM changing c WHERE c.unit_id = u.id)';
     const [byState, byCa] = [

@@ -3,7 +3,7 @@ import type { RowSource } from '../../platform/db/row-source.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { CertificateReference, UnitSelection } from './revocation.js';
 import type { BlockedKeyReader, KnownCertificate, RevocationStore, SelectedUnit } from './revocation-store.js';
-import { usableCertificates } from './usable-certificates.pg.js';
+import { isAmong, usableCertificates } from './usable-certificates.pg.js';
 
 const COLUMNS = `issuer_id AS "issuerId", serial, not_after AS "notAfter", unit_id AS "unitId", purpose, spki_hash AS "spkiHash"`;
 
@@ -31,11 +31,11 @@ export const revocationStore: RevocationStore = {
       )
     ).rows,
 
-  certificatesOfUnits: (tx, unitIds, at) => usable(tx, 'unit_id = ANY($2::int[])', at, unitIds),
+  certificatesOfUnits: (tx, unitIds, at) => usable(tx, isAmong('unit_id', '$2::int[]'), at, unitIds),
 
   usableOfUnits: (unitIds, at) => ({
     sql: `SELECT s.issuer_id, s.serial, s.not_after, s.unit_id, s.spki_hash, 'unit:' || u.serial_number AS subject
-      FROM (${usableCertificates('unit_id = ANY($2::int[])')}) AS s JOIN unit u ON u.id = s.unit_id`,
+      FROM (${usableCertificates(isAmong('unit_id', '$2::int[]'))}) AS s JOIN unit u ON u.id = s.unit_id`,
     params: [at, unitIds],
   }),
 
@@ -50,7 +50,8 @@ export const revocationStore: RevocationStore = {
     }
   },
 
-  certificatesOfKeys: (tx, spkiHashes, at) => usable(tx, 'spki_hash = ANY($2::bytea[])', at, byteaArray(spkiHashes)),
+  certificatesOfKeys: (tx, spkiHashes, at) =>
+    usable(tx, isAmong('spki_hash', '$2::bytea[]'), at, byteaArray(spkiHashes)),
 
   heldByThemselves: async (tx, certificates) =>
     (
@@ -244,7 +245,12 @@ async function ofLineage(tx: Transaction, at: Date, lineageId: number): Promise<
     'SELECT DISTINCT spki_hash FROM lineage_slot WHERE lineage_id = $1',
     [lineageId],
   );
-  const ofKeys = await usable(tx, 'spki_hash = ANY($2::bytea[])', at, byteaArray(rows.map((row) => row.spki_hash)));
+  const ofKeys = await usable(
+    tx,
+    isAmong('spki_hash', '$2::bytea[]'),
+    at,
+    byteaArray(rows.map((row) => row.spki_hash)),
+  );
   return ofKeys.filter(({ purpose }) => purpose === 'operational');
 }
 
