@@ -48,9 +48,7 @@ export type GatewayPortChecked = Readonly<Record<string, number>>;
 
 const [scratch = '', ...sizes] = process.argv.slice(2);
 const home = mkdtempSync(join(tmpdir(), 'fp-bench-pg-'));
-const postgres = await startEmbeddedPostgres({ homeDir: home, logFile: join(home, 'log') });
-// Its backends are not there yet and inherit it: gateway-server has the limit's core to itself, as the limit has.
-execFileSync('taskset', ['-cp', String(GENERATOR_CORE), String(postgres.pid)]);
+let postgres = await startEmbeddedPostgres({ homeDir: home, logFile: join(home, 'log') });
 const onInternal = (error: unknown): void => void process.stderr.write(`server: ${String(error)}\n`);
 const identity = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 const gateway = generateKeyPairSync('ec', { namedCurve: 'P-256' });
@@ -64,23 +62,36 @@ let leaves: { server: string; decision: string } | undefined;
 let firstWorld: Awaited<ReturnType<typeof startIssuanceWorld>> | undefined;
 let template: FleetSeed['template'] | undefined;
 
-for (const size of sizes.map(Number)) {
-  const url = await databaseOf(`fleet_${size}`);
+const seeded: { units: number; url: string; requestsFile: string }[] = [];
+for (const units of sizes.map(Number)) {
+  const url = await databaseOf(`fleet_${units}`);
   await migrate(url);
   const pool = openPool(url, { applicationName: 'gateway-server', connectionsMax: CONNECTIONS_MAX });
   pools.push(pool);
   if (firstWorld === undefined) await firstOf(url, pool);
   else await copyTrust(pool);
-  const asked = await seedFleet(url, { units: size, template: template as FleetSeed['template'] });
+  const asked = await seedFleet(url, { units, template: template as FleetSeed['template'] });
   const { spkiDer, spkiHash } = readSpki(createPublicKey(gateway.privateKey).export({ type: 'spki', format: 'der' }));
   await pool.query(
     `INSERT INTO machine (kind, name, state, spki_der, spki_hash, requested_by, created_at, approved_at)
      VALUES ('gateway', 'segw-1', 'approved', $1, $2, 'bench', now(), now())`,
     [spkiDer, spkiHash],
   );
-  const requestsFile = join(scratch, `requests-${size}.json`);
+  const requestsFile = join(scratch, `requests-${units}.json`);
   writeFileSync(requestsFile, JSON.stringify(asked.map(requestOf)));
-  fleets.push({ units: size, port: await open(pool), requestsFile });
+  seeded.push({ units, url, requestsFile });
+}
+await firstWorld?.close();
+for (const pool of pools.splice(0)) await pool.end();
+// A shutdown writes all of it out, once: a fleet in service does not wait for its own loading to reach the disk.
+await postgres.stop();
+postgres = await startEmbeddedPostgres({ homeDir: home, logFile: join(home, 'log') });
+// Its backends are not there yet and inherit it: gateway-server has the limit's core to itself, as the limit has.
+execFileSync('taskset', ['-cp', String(GENERATOR_CORE), String(postgres.pid)]);
+for (const { units, url, requestsFile } of seeded) {
+  const pool = openPool(url, { applicationName: 'gateway-server', connectionsMax: CONNECTIONS_MAX });
+  pools.push(pool);
+  fleets.push({ units, port: await open(pool), requestsFile });
 }
 
 /** The first database brings the token's CAs, and one certificate that issuance made: the pattern of all others. */
@@ -202,7 +213,6 @@ const end = async (): Promise<void> => {
     server.closeAllConnections();
     server.close();
   }
-  await firstWorld?.close();
   for (const pool of pools) await pool.end();
   await postgres.stop();
   removeHome(home);
