@@ -9,11 +9,12 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type ActResult, actLine } from '../../src/apps/act-result.js';
 import { copiedFlash } from './d4-copied-flash.js';
+import { twoHolders } from './d5-two-holders.js';
 import { powerCuts } from './d9-power-cuts.js';
 import type { Drill } from './drill.js';
 import { revokeToCut } from './revoke-to-cut.js';
 
-const DRILLS: readonly Drill[] = [copiedFlash, powerCuts, revokeToCut];
+const DRILLS: readonly Drill[] = [copiedFlash, twoHolders, powerCuts, revokeToCut];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
