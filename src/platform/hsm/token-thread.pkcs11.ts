@@ -23,7 +23,8 @@ let session: Session | undefined;
 
 /** The loop that reads, judges and answers goes first where cores are short. On Linux 0 is this thread, not the process. */
 const NICE = 5;
-setPriority(0, NICE);
+// A sandbox may forbid it: then the loop waits for its turn like everybody.
+attempt('setpriority', () => setPriority(0, NICE));
 
 function open({ settings, labels }: ThreadOrder & { kind: 'open' }): ThreadAnswer {
   const token = openPkcs11Token(settings);
