@@ -4,7 +4,8 @@ import type { UnitStore } from './unit-store.js';
 
 /**
  * One version of each unit, its history and its entry, in one statement: a batch of ten thousand is not sent here and back.
- * Locked in id order first: two sets that overlap wait for each other instead of deadlocking.
+ * Locked in id order first: two sets that overlap wait for each other instead of deadlocking. The list is named again in the
+ * update, or two thousand units would be joined with a scan of all.
  */
 export async function moveStates(
   tx: Transaction,
@@ -21,7 +22,7 @@ export async function moveStates(
          state = CASE WHEN locked.state = ANY($2::text[]) THEN $3 ELSE locked.state END,
          state_reason = CASE WHEN locked.state = ANY($2) THEN $4 ELSE state_reason END,
          state_changed_at = CASE WHEN locked.state = ANY($2) THEN $5 ELSE state_changed_at END
-       FROM locked WHERE unit.id = locked.id
+       FROM locked WHERE unit.id = ANY($1) AND unit.id = locked.id
        RETURNING unit.id, locked.state AS "from", 'unit:' || locked.serial_number AS subject),
      history_of AS (SELECT id, "from", subject FROM changed WHERE "from" = ANY($2)),
      history AS (
