@@ -217,7 +217,7 @@ export function makeAdmission({ config, api, permits, state, charon, heard, tell
       } else if (event.kind === 'rekey' && known !== undefined) {
         tell('rekey', event.sa);
         tell('down', known.sa);
-        state.rename(known.sa.spis, event.sa.spis);
+        if (known.certificate !== null) state.rename(known.sa.spis, event.sa.spis);
         sessions.delete(known.sa.id);
         known.formerSpis = [...known.formerSpis.slice(1 - FORMER_SPIS_MAX), known.sa.spis];
         known.sa = { ...event.sa, inner: known.sa.inner };

@@ -119,6 +119,7 @@ function stampOf({ api }) {
  */
 function request(url, { agent, body, timeoutMs, bytesMax }) {
   return new Promise((done, fail) => {
+    const sinceMs = performance.now();
     const headers = body === undefined ? {} : { 'content-type': 'application/json' };
     const options = { method: body === undefined ? 'GET' : 'POST', headers, ...(agent ? { agent } : {}) };
     const call = (url.startsWith('https:') ? https : http).request(url, options, (response) => {
@@ -134,7 +135,18 @@ function request(url, { agent, body, timeoutMs, bytesMax }) {
     });
     const limit = setTimeout(() => call.destroy(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
     call.once('close', () => clearTimeout(limit));
-    call.once('error', fail);
+    call.once('error', (error) => {
+      // The server closed a resting connection as we took it up: nothing was read there, and it may be said again.
+      const isStale = call.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(String(/** @type {any} */ (error).code));
+      const leftMs = Math.floor(timeoutMs - (performance.now() - sinceMs));
+      if (!isStale || leftMs <= 0) return fail(error);
+      request(url, {
+        ...(agent ? { agent } : {}),
+        ...(body === undefined ? {} : { body }),
+        timeoutMs: leftMs,
+        bytesMax,
+      }).then(done, fail);
+    });
     call.end(body);
   });
 }

@@ -36,6 +36,8 @@ export function startFeedFollower({ api, admission, charon, state, log, signal }
   const follow = async () => {
     for (let failures = 0; !signal.aborted; ) {
       try {
+        // Said too late is better than never: the last try may have failed.
+        if (acknowledged !== received) await sayReceived();
         const page = await api.page(received, WAIT_SECONDS);
         failures = 0;
         if (page.kind === 'resync') await takeResync(page);
@@ -57,10 +59,7 @@ export function startFeedFollower({ api, admission, charon, state, log, signal }
     }
     const bad = entries.filter(({ event }) => event !== 'released');
     await cutUnits(bad);
-    if (entries.some(({ issuer }) => crls[issuer] === undefined)) await learnCrls();
-    await api.acknowledge(to, 'received');
-    acknowledged = to;
-    wake();
+    await sayReceived();
   };
 
   const takeResync = async (
@@ -82,6 +81,12 @@ export function startFeedFollower({ api, admission, charon, state, log, signal }
     await admission.askAll();
     await settle(received);
     acknowledged = received;
+  };
+
+  const sayReceived = async () => {
+    await api.acknowledge(received, 'received');
+    acknowledged = received;
+    wake();
   };
 
   /** Only a resync names the CRLs; a position that is none brings one. */
@@ -118,7 +123,9 @@ export function startFeedFollower({ api, admission, charon, state, log, signal }
   const isEnforced = async () => {
     const now = [...outstanding.entries()];
     const done = /** @type {[string, Entry][]} */ ([]);
-    for (const issuer of new Set(now.map(([, entry]) => entry.issuer))) {
+    const issuers = new Set(now.map(([, entry]) => entry.issuer));
+    if ([...issuers].some((issuer) => crls[issuer] === undefined)) await learnCrls();
+    for (const issuer of issuers) {
       const url = crls[issuer];
       if (url === undefined) throw new Error(`the feed names no CRL of issuer ${issuer}`);
       const der = await api.crl(url);
