@@ -2,6 +2,7 @@ import type { Clock } from '../../platform/clock.js';
 import type { Transactor } from '../../platform/db/transaction.js';
 import type { Ledger } from '../../platform/ledger/ledger.js';
 import type { Lineages } from '../lineage/index.js';
+import type { Issuer } from '../model/index.js';
 import type { IssuerDirectory, NetworkGuard, Registry, Relocations } from '../registry/index.js';
 import type { Revocation } from '../revocation/index.js';
 import type { AskingGateway, AuthoriseRequest, DecisionStore } from './decision.js';
@@ -33,6 +34,8 @@ export interface Asked {
   /** Canonical. */
   readonly address: string;
   readonly now: Date;
-  /** The Device CA of ours that the certificate names; only the record or its signature proves that it is so. */
+  /** Named by a certificate that was not read whole, and then only the record proves it; else proved by its signature. */
+  readonly issuer: Issuer | null;
+  /** Where that is a Device CA of ours. */
   readonly issuerId: number | null;
 }

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
 import { gather } from '../../platform/gather.js';
@@ -6,7 +6,6 @@ import { canonicalAddress } from '../../platform/net/ip-address.js';
 import { readCertificate } from '../../x509/certificate.js';
 import { readCertificateHead } from '../../x509/certificate-head.js';
 import { headOf, judgeUse, type LineageView, type UseVerdict } from '../lineage/index.js';
-import type { Issuer } from '../model/index.js';
 import type { NetworkSubject, NetworkVerdict } from '../registry/index.js';
 import type { AdmissionDeps, Asked } from './admission-deps.js';
 import { carryOut, isOneRow, type Judged, needsItsOwnTransaction, recordAll } from './carry-out.js';
@@ -59,12 +58,12 @@ async function readRequest(deps: AdmissionDeps, gateway: AskingGateway, request:
   const der = request.certificateDer;
   const head = readCertificateHead(der);
   const named = (await deps.issuers.all()).find(({ subjectDer }) => subjectDer.equals(head.issuerDer)) ?? null;
-  const shown = { ...head, der, fingerprint: createHash('sha256').update(der).digest('hex'), whole: null };
+  const shown = { ...head, der, fingerprint: hash('sha256', der, 'hex'), whole: null };
   const asked = { gateway, request, address, now: deps.clock.now() };
-  if (isOurs(named)) return { ...asked, shown, issuerId: named.id };
+  if (isOurs(named)) return { ...asked, shown, issuer: named, issuerId: named.id };
   const whole = readCertificate(der);
   const issuer = await deps.issuers.bySpkiOrSignature(whole);
-  return { ...asked, shown: { ...shown, whole }, issuerId: isOurs(issuer) ? issuer.id : null };
+  return { ...asked, shown: { ...shown, whole }, issuer, issuerId: isOurs(issuer) ? issuer.id : null };
 }
 
 /** In the order of those who asked; null for whom this is not enough. */
@@ -73,8 +72,8 @@ async function decideTogether(deps: AdmissionDeps, asked: readonly Asked[]): Pro
   const page = await readFacts(deps, deps.db.read, asked);
   const networkOf = await deps.network.judgeBy(deps.db.read, page.policyVersion);
   // 4. Run every check; list every reason.
-  const judged = await Promise.all(
-    asked.map((one, index) => judgeOne(deps, one, page, { index, view: null, networkOf, successorLineId: null })),
+  const judged = asked.map((one, index) =>
+    judgeOne(one, page, { index, view: null, networkOf, successorLineId: null }),
   );
   // 5. Write down the answers before they are given; what asks for more is left to a transaction of its own.
   const plain = judged.filter((one) => !needsItsOwnTransaction(one));
@@ -87,7 +86,8 @@ async function decideTogether(deps: AdmissionDeps, asked: readonly Asked[]): Pro
 /** The same for one, with its unit locked: what it saw is what it changes. */
 async function decideAlone(deps: AdmissionDeps, light: Asked): Promise<Decision> {
   const whole = light.shown.whole ?? readCertificate(light.shown.der);
-  const asked = { ...light, shown: { ...light.shown, whole } };
+  const issuer = await deps.issuers.bySpkiOrSignature(whole);
+  const asked = { ...light, issuer, shown: { ...light.shown, whole } };
   return await deps.db.run(async (tx) => {
     const before = await readFacts(deps, tx, [asked]);
     const unitId = before.known[0]?.unit?.id;
@@ -97,11 +97,9 @@ async function decideAlone(deps: AdmissionDeps, light: Asked): Promise<Decision>
     const view = lineageId === undefined ? null : await deps.lineages.view(tx, lineageId);
     const networkOf = await deps.network.judgeBy(tx, page.policyVersion);
     const successorLineId = view === null ? null : await successorLine(deps, tx, view, page.known[0]?.unit?.lineId);
-    const judgeNow = (facts: FactsPage) => judgeOne(deps, asked, facts, { index: 0, view, networkOf, successorLineId });
+    const judgeNow = (facts: FactsPage) => judgeOne(asked, facts, { index: 0, view, networkOf, successorLineId });
     // 5. Carry out what the reasons ask for: a move, a confirmation, evidence, an unrecorded serial.
-    const judged = await carryOut(deps, tx, await judgeNow(page), async () =>
-      judgeNow(await readFacts(deps, tx, [asked])),
-    );
+    const judged = await carryOut(deps, tx, judgeNow(page), async () => judgeNow(await readFacts(deps, tx, [asked])));
     await recordAll(deps, tx, [judged]);
     return decisionOf(judged);
   });
@@ -124,15 +122,11 @@ interface Light {
   readonly successorLineId: number | null;
 }
 
-async function judgeOne(
-  deps: AdmissionDeps,
-  asked: Asked,
-  page: FactsPage,
-  { index, view, networkOf, successorLineId }: Light,
-): Promise<Judged> {
+function judgeOne(asked: Asked, page: FactsPage, { index, view, networkOf, successorLineId }: Light): Judged {
   const { request, shown, address, now } = asked;
   const read = page.known[index] ?? NOTHING;
-  const issuer = await issuerOf(deps, asked, read);
+  // The exact issuing key, never a name: the bytes that issuance recorded, or else the signature itself.
+  const issuer = read.recorded || shown.whole !== null ? asked.issuer : null;
   // Whatever stands under a serial says nothing about somebody else's certificate that carries the same.
   const known = isOurs(issuer) ? read : { ...NOTHING, line: read.line };
   const use = useOf(known, { view, now, keyProved: request.keyProved, successorLineId });
@@ -156,12 +150,6 @@ const NOTHING: KnownFacts = {
   slot: null,
   line: null,
 };
-
-/** The exact issuing key, never a name: the bytes that issuance recorded, or else the signature itself. */
-async function issuerOf(deps: AdmissionDeps, asked: Asked, known: KnownFacts): Promise<Issuer | null> {
-  if (known.recorded && asked.issuerId !== null) return await deps.issuers.byId(asked.issuerId);
-  return asked.shown.whole === null ? null : await deps.issuers.bySpkiOrSignature(asked.shown.whole);
-}
 
 function useOf(
   { slot, line }: KnownFacts,
