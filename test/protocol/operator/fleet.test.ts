@@ -1,7 +1,9 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { createHash } from 'node:crypto';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { run } from '../../support/command.js';
 import { type FleetWorld, startFleetWorld } from '../../support/fleet-world.js';
 
 let world: FleetWorld;
@@ -76,6 +78,33 @@ describe('REV-1: many units at once, with the command', () => {
     expect((await world.femtopki(...of('cd'.repeat(32)))).code).toBe(3);
     expect((await world.femtopki(...of('ab'.repeat(32)))).json).toMatchObject({ units: 2 });
   });
+});
+
+test('the same with curl and openssl, as docs/revocation.md says; sent twice it is one order', async () => {
+  await world.addBatch('CURL', 2);
+  const select = { by: 'batch', batch: 'CURL' };
+  const post = async (path: string, body: object) =>
+    JSON.parse((await world.curl('approver', path, JSON.stringify(body))).text) as Record<string, unknown>;
+  const { listSha256, units } = await post('/fleet-orders/preview', { act: 'hold', select });
+  const nonce = 'ab'.repeat(16);
+  const until = new Date(Date.now() + 3_600_000).toISOString();
+  const text =
+    `{"kind":"fleet.hold","request":{"code":"unspecified","list":{"count":${units},"sha256":"${listSha256}"},"reason":"by hand",` +
+    `"secondPerson":false,"select":{"batch":"CURL","by":"batch"}},"selectionCount":${units},"nonce":"${nonce}","until":"${until}"}`;
+  const hash = createHash('sha256').update(text).digest('hex');
+  writeFileSync(join(dir, 'text'), `femtopki-approval-v1\n${hash}\nrequester\n`);
+  const signed = (key: string) => {
+    const args = ['dgst', '-sha256', '-sign', join(world.shell.binDir, 'secrets', `person-${key}.key`)];
+    run('openssl', [...args, '-out', join(dir, 'sig'), join(dir, 'text')]);
+    return readFileSync(join(dir, 'sig')).toString('base64');
+  };
+  const order = { select, reason: 'by hand', listSha256, count: units, nonce, until };
+  expect(await post('/fleet-orders/hold', { ...order, signature: signed('operator') })).toMatchObject({
+    code: 'DENIED',
+  });
+  const first = await post('/fleet-orders/hold', { ...order, signature: signed('approver') });
+  expect(first).toMatchObject({ state: 'done', units: 2, certificates: 2 });
+  expect(await post('/fleet-orders/hold', { ...order, signature: signed('approver') })).toEqual(first);
 });
 
 describe('rules 8.1: more than a hundred take two people', () => {
