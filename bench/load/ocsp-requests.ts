@@ -31,11 +31,15 @@ export function ocspRequests(questions: OcspQuestions): Buffer[] {
 }
 
 export function ocspRequest(questions: Omit<OcspQuestions, 'count' | 'serials'>, number: number): Buffer {
+  return ocspRequestOf(questions, benchSerial(number, questions.hour));
+}
+
+export function ocspRequestOf(questions: Omit<OcspQuestions, 'count' | 'serials'>, serial: Buffer): Buffer {
   const hashes = {
     nameHash: Buffer.from(questions.nameHashHex, 'hex'),
     keyHash: Buffer.from(questions.keyHashHex, 'hex'),
   };
-  const list = sequence(sequence(certIdOf('sha1', hashes, benchSerial(number, questions.hour)).certIdDer));
+  const list = sequence(sequence(certIdOf('sha1', hashes, serial).certIdDer));
   const der = questions.hasNonce
     ? sequence(
         sequence(

@@ -1,4 +1,4 @@
-import type { StatusWorld } from '../../test/support/status-world.js';
+import type { TestDatabase } from '../../test/support/database.js';
 import { BENCH_SERIAL_SQL } from '../load/ocsp-requests.js';
 
 /** Most of the time of ten million rows is indexes that OCSP never looks into. */
@@ -6,10 +6,18 @@ const UNUSED_INDEXES = `SELECT format('%I', c.relname) AS name FROM pg_index x J
   WHERE c.relname ~ '^certificate_.*_(spki|unit)$'`;
 const ROWS_AT_ONCE = 500_000;
 
-/** Records certificates 1 to `certificates` of the Device CA as issued, and every `revokedEvery`-th as revoked. */
+export interface BenchCertificates {
+  readonly issuerId: number;
+  readonly certificates: number;
+  readonly revokedEvery?: number;
+  /** Of every serial, since 1970. */
+  readonly hour: number;
+}
+
+/** Records certificates 1 to `certificates` of one CA as issued, and every `revokedEvery`-th as revoked. */
 export async function fillCertificates(
-  { db, deviceCa }: StatusWorld,
-  { certificates, revokedEvery, hour }: { certificates: number; revokedEvery?: number; hour: number },
+  db: Pick<TestDatabase, 'pool'>,
+  { issuerId, certificates, revokedEvery, hour }: BenchCertificates,
 ): Promise<void> {
   const client = await db.pool.connect();
   try {
@@ -23,7 +31,7 @@ export async function fillCertificates(
         `INSERT INTO certificate (not_after, issuer_id, serial, purpose, spki_hash, not_before, attempt_id, issued_at, der)
          SELECT date_trunc('second', now()) + interval '4 days', $2, ${BENCH_SERIAL_SQL}, 'operational', '\\x00', now(),
            gen_random_uuid(), now(), '\\x00' FROM generate_series($3::integer, $4::integer) AS n ORDER BY 3`,
-        [hour, deviceCa.id, from, to],
+        [hour, issuerId, from, to],
       );
     }
     if (revokedEvery !== undefined) {
@@ -31,7 +39,7 @@ export async function fillCertificates(
         `INSERT INTO revoked_certificate (issuer_id, serial, not_after, state, reason, revoked_at, entry_der, changed_at)
          SELECT $2, ${BENCH_SERIAL_SQL}, date_trunc('second', now()) + interval '4 days', 'revoked', 1, now(), '\\x00', now()
          FROM generate_series($3::integer, $4::integer, $3::integer) AS n`,
-        [hour, deviceCa.id, revokedEvery, certificates],
+        [hour, issuerId, revokedEvery, certificates],
       );
     }
     await client.query('VACUUM ANALYZE certificate');

@@ -17,6 +17,8 @@ export interface OcspPortOptions {
   /** Every so manieth is revoked; default none. */
   readonly revokedEvery?: number;
   readonly livePerSecond?: number;
+  /** Units with a certificate each, beside them; default none. */
+  readonly units?: number;
 }
 
 export interface OcspPortReady {
@@ -26,6 +28,8 @@ export interface OcspPortReady {
   readonly nameHashHex: string;
   readonly keyHashHex: string;
   readonly hour: number;
+  readonly databaseUrl: string;
+  readonly units: readonly { readonly unitId: number; readonly serialHex: string }[];
 }
 
 export interface OcspPortState {
@@ -46,7 +50,12 @@ const beats = setInterval(() => void world.beat(), 1_000);
 const hour = Math.floor(Date.now() / 3_600_000) - 72;
 const unit = await world.addUnit();
 const first = await world.issue({ unitId: unit.id });
-await fillCertificates(world, { ...options, hour });
+const units: { unitId: number; serialHex: string }[] = [];
+for (const key = world.newKey(); units.length < (options.units ?? 0); ) {
+  const { id: unitId } = await world.addUnit();
+  units.push({ unitId, serialHex: (await world.issue({ unitId, key })).serial.toString('hex') });
+}
+await fillCertificates(world.db, { ...options, issuerId: world.deviceCa.id, hour });
 const events = { cached: 0, worked: 0 };
 const port = await openStatusPort(world, {
   dir,
@@ -96,4 +105,6 @@ process.send?.({
   nameHashHex: sha1.nameHash.toString('hex'),
   keyHashHex: sha1.keyHash.toString('hex'),
   hour,
+  databaseUrl: world.db.url,
+  units,
 } satisfies OcspPortReady);

@@ -9,7 +9,20 @@ import { expect, test } from '@jest/globals';
 const CHECKOUT = fileURLToPath(new URL('../../', import.meta.url));
 const MINUTES_4 = 240_000;
 
-test.each(['authorise', 'sign-pool', 'sign-pool-network', 'loop-delay', 'issue-bulk', 'issue-cmp', 'ocsp-cached'])(
+test.each([
+  'authorise',
+  'sign-pool',
+  'sign-pool-network',
+  'loop-delay',
+  'issue-bulk',
+  'issue-cmp',
+  'ocsp-cached',
+  'ocsp-post-cached',
+  'ocsp-live',
+  'ocsp-zipf',
+  'revoke-to-ocsp',
+  'status-memory',
+])(
   'the bench %s runs, and what it made passes its own checks',
   async (scenario) => {
     const dir = mkdtempSync(join(tmpdir(), 'fp-bench-test-'));

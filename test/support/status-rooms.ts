@@ -14,6 +14,7 @@ import { type CrlPublisher, type CrlPublisherDeps, makeCrlPublisher } from '../.
 import { statusRowStore } from '../../src/lifecycle/status/status-row-store.pg.js';
 import type { Clock } from '../../src/platform/clock.js';
 import { makeLeases } from '../../src/platform/db/lease.pg.js';
+import type { Transactor } from '../../src/platform/db/transaction.js';
 import { ledger } from '../../src/platform/ledger/ledger.pg.js';
 import { systemClock } from '../../src/platform/system-clock.js';
 import { makeCrlDirectory } from '../../src/protocol/crl/crl-directory.js';
@@ -32,16 +33,7 @@ export function openStatusRooms(world: StatusWorld, clock: Clock = systemClock):
   const crlDir = mkdtempSync(join(tmpdir(), 'fp-crl-'));
   let publishers = 0;
   return {
-    revocation: makeRevocation({
-      store: revocationStore,
-      statusRows: statusRowStore,
-      registry: makeRegistry({ units: unitStore, places: placeStore, models: modelStore, ledger }),
-      units: unitStore,
-      lineages: lineageRows,
-      ledger,
-      transactor,
-      clock,
-    }),
+    revocation: openRevocation(transactor, clock),
     crlDir,
     publisher: (changes = {}) => {
       publishers += 1;
@@ -61,6 +53,20 @@ export function openStatusRooms(world: StatusWorld, clock: Clock = systemClock):
     },
     remove: () => rmSync(crlDir, { recursive: true, force: true }),
   };
+}
+
+/** Revocation alone, as a process that has only the database would have it. */
+export function openRevocation(transactor: Transactor, clock: Clock = systemClock): Revocation {
+  return makeRevocation({
+    store: revocationStore,
+    statusRows: statusRowStore,
+    registry: makeRegistry({ units: unitStore, places: placeStore, models: modelStore, ledger }),
+    units: unitStore,
+    lineages: lineageRows,
+    ledger,
+    transactor,
+    clock,
+  });
 }
 
 /** The two calls that revocation makes into the lineage room. */

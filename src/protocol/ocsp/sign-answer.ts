@@ -57,4 +57,4 @@ export function makeAnswerSigner(signer: Signer): AnswerSigner {
 
 const ANSWERS_IN_CALL_MAX = 64;
 const CALLS_AT_ONCE_MAX = 4;
-const PATIENCE_MS = 2;
+const PATIENCE_MS = 4;
