@@ -76,6 +76,8 @@ export interface StatusWorld {
     key?: Key;
     generation?: number;
   }): Promise<WorldCertificate>;
+  /** Another certificate for the CA's OCSP key, beside those that it has. */
+  certifyOcspSigner(ca: WorldCa, notBefore: Date, notAfter: Date): Promise<void>;
   rootCrl(root: WorldCa): Buffer;
   newKey(curve?: 'P-256' | 'P-384'): Key;
   close(): Promise<void>;
@@ -163,11 +165,14 @@ export async function startStatusWorld(options: { baseUrl?: string; clock?: Cloc
     return ca;
   };
 
-  const addOcspSigner = async (ca: WorldCa): Promise<void> => {
-    const key = newKey();
+  const addOcspSigner = async (
+    ca: WorldCa,
+    notBefore = new Date(now.getTime() - 3_600_000),
+    notAfter = new Date(now.getTime() + 10 * DAY_MS),
+  ): Promise<void> => {
+    // OCSP keys are certified anew, never replaced (rules 1.3).
+    const key = keys.get(ca.ocspKeyLabel) ?? newKey();
     keys.set(ca.ocspKeyLabel, key);
-    const notBefore = new Date(now.getTime() - 3_600_000);
-    const notAfter = new Date(now.getTime() + 10 * DAY_MS);
     const der = certify(ca, {
       profile: 'ocsp-signer',
       commonName: ca.ocspKeyLabel,
@@ -336,6 +341,7 @@ export async function startStatusWorld(options: { baseUrl?: string; clock?: Cloc
       });
       return assembleCrl(tbs, 'ecdsa-with-SHA384', sign('sha384', tbs, root.key.privateKey));
     },
+    certifyOcspSigner: addOcspSigner,
     newKey,
     close: () => db.drop(),
   };

@@ -12,8 +12,9 @@ import {
 import { statusChangeReader } from '../../../src/lifecycle/status/status-changes.pg.js';
 import { statusIndexSource } from '../../../src/lifecycle/status/status-index-source.pg.js';
 import { makeStatusReader } from '../../../src/lifecycle/status/status-reader.pg.js';
-import type { PoolClient } from '../../../src/platform/db/pool.pg.js';
+import { openPool, type PoolClient } from '../../../src/platform/db/pool.pg.js';
 import type { Transaction } from '../../../src/platform/db/transaction.js';
+import { transactorOf } from '../../../src/platform/db/transaction.pg.js';
 import { systemClock } from '../../../src/platform/system-clock.js';
 import { type StatusWatch, startStatusWatch } from '../../../src/protocol/ocsp/status-watch.js';
 import { newSerial } from '../../../src/x509/serial.js';
@@ -51,10 +52,9 @@ afterEach(async () => {
   await world.close();
 });
 
-function startWatch(): void {
+function startWatch(from: Transaction = world.transactor.read): void {
   const read: Transaction = {
-    query: (sql, params) =>
-      isAway ? Promise.reject(new Error('connection refused')) : world.transactor.read.query(sql, params),
+    query: (sql, params) => (isAway ? Promise.reject(new Error('connection refused')) : from.query(sql, params)),
   };
   watch = startStatusWatch({
     cache: { withdraw: (key) => withdrawn.push(statusKey(key)), withdrawAll: () => withdrawn.push('*') },
@@ -235,6 +235,26 @@ describe('the reader in memory says what the database says', () => {
     await caughtUp();
     expect(withdrawn).toEqual([key]);
   });
+});
+
+test('a database that may only be read is enough, as a replica is', async () => {
+  const held = await world.issue({ notBefore: new Date(Date.now() - 3 * DAY_MS), lifeSeconds: 30 * 86_400 });
+  const url = new URL(world.db.url);
+  url.searchParams.set('options', '-c default_transaction_read_only=on');
+  const pool = openPool(url.href, { applicationName: 'replica', connectionsMax: 2 });
+  try {
+    await expect(pool.query('DELETE FROM heartbeat')).rejects.toThrow('read-only');
+    startWatch(transactorOf(pool).read);
+    await world.transactor.run((tx) =>
+      rooms.revocation.setStatus(tx, [held], { ...why, state: 'held', at: new Date() }),
+    );
+    await caughtUp();
+    expect(await expectAgreement([held.serial])).toEqual([expect.stringContaining('"isHeld":true')]);
+    expect(troubles).toEqual([]);
+  } finally {
+    watch.close();
+    await pool.end();
+  }
 });
 
 describe('where memory may not know', () => {
