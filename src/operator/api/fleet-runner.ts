@@ -5,6 +5,8 @@ import type { FleetOrder, FleetOrders } from '../../lifecycle/revocation/index.j
 const ANSWER_MS = 2_000;
 /** How soon an order that a crash left behind goes on. */
 const EVERY_MS = 5_000;
+/** One that failed waits twice as long each time, up to five minutes: nobody may have signed it, and each try is an alarm. */
+const PAUSES_MAX = 60;
 
 export interface FleetRunner {
   /** Starts carrying an order out in the background; resolves with it done, or as it is after two seconds. */
@@ -38,9 +40,20 @@ export function makeFleetRunner(
       return order;
     },
     watch: () => {
+      const pauses = new Map<number, { length: number; left: number }>();
+      const turn = async (orderId: number): Promise<void> => {
+        const pause = pauses.get(orderId) ?? { length: 1, left: 0 };
+        if (pause.left > 0) return void pauses.set(orderId, { ...pause, left: pause.left - 1 });
+        const isDone = await carryOut(orderId).then(
+          () => true,
+          () => false,
+        );
+        if (isDone) pauses.delete(orderId);
+        else pauses.set(orderId, { length: Math.min(pause.length * 2, PAUSES_MAX), left: pause.length });
+      };
       watching ??= (async () => {
         while (!stop.signal.aborted) {
-          for (const orderId of await orders.running().catch(() => [])) await carryOut(orderId).catch(() => undefined);
+          for (const orderId of await orders.running().catch(() => [])) await turn(orderId);
           await sleep(EVERY_MS, null, { signal: stop.signal, ref: false }).catch(() => undefined);
         }
       })();
