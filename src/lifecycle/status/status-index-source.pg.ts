@@ -9,6 +9,7 @@ export const statusIndexSource: StatusIndexSource = {
     const { rows } = await tx.query<GroupRow & { day: number; serials: Buffer | null; others: string[] | null }>(
       ISSUED,
       [limit, ...(after.length > 0 ? after : [keptFrom, -1, EMPTY])],
+      { preparedAs: 'status-index-issued' },
     );
     const groups = rows.map(
       ({ issuer_id, day, serials, others }): IssuedGroup => ({

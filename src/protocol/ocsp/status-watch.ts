@@ -259,7 +259,7 @@ const EVERY_MS = 250;
 /** After a notice: a burst of revocations is read together. */
 const HURRY_MS = 10;
 /** Taken in within some milliseconds, so that answers go on meanwhile. */
-const LOAD_ROWS = 20_000;
+const LOAD_ROWS = 5_000;
 const DOUBTS_MAX = 10_000;
 const INTENTS_EVERY_MS = 60_000;
 /** From drawing a serial to its record is seconds; a clock that is an hour wrong has still said so by then. */
