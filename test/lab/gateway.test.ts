@@ -67,6 +67,9 @@ describe('a gateway with its connector', () => {
     await gateway.startConnector();
     await somethingComesBack(echoes);
     expect(gateway.permitted()).toHaveLength(1);
+    const hems = (address: string) => gateway.mayConfigure(told.world.path('unit.pem'), address);
+    expect(await hems(UNIT_ADDRESS)).toEqual({ code: 0, text: 'permit\n' });
+    expect(await hems(THIEF_ADDRESS)).toEqual({ code: 1, text: 'deny LINE_MISMATCH\n' });
   });
 
   test('lets it pass on as its permit is renewed, and when it connects anew', async () => {

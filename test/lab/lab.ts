@@ -41,6 +41,8 @@ export interface LabGateway {
   permitted(): string[];
   /** What the connector finds of itself, without running. */
   check(): Promise<CommandResult>;
+  /** What a HeMS with this gateway's credential hears of a unit's certificate at an address. */
+  mayConfigure(certificate: string, address: string): Promise<CommandResult>;
 }
 
 export interface LabHost {
@@ -223,6 +225,11 @@ async function openGateway(
       return [...said.matchAll(/(\d+\.\d+\.\d+\.\d+) timeout/g)].map(([, address]) => address ?? '');
     },
     check: () => runClient('nsenter', [...command, '--check']),
+    mayConfigure: (certificate, address) =>
+      runClient(process.execPath, [
+        join(KIT, 'hems/may-configure.mjs'),
+        ...['--config', file, '--certificate', certificate, '--address', address],
+      ]),
   };
 }
 

@@ -21,7 +21,7 @@ export interface ToldInstallation {
   readonly world: World;
   /** Performs acts of the story up to and including this one; throws unless each verdict is as it must be. */
   tellUntil(name: string): Promise<void>;
-  /** A further unit with files of its own, taken to the same point; the machines are those that there are. */
+  /** A further, activated unit with files of its own; the machines are those that there are. */
   another(): Promise<World>;
   close(): Promise<void>;
 }
@@ -54,7 +54,12 @@ export async function toldInstallation(settings: ConfigInput = {}): Promise<Told
     },
     another: async () => {
       const unit = await makeWorld(context);
-      for (const act of ACTS.slice(0, told)) await tell(unit, act);
+      for (const name of ['machines', 'manifest', 'bootstrap', 'activation']) {
+        await tell(
+          unit,
+          ACTS.find((act) => act.name === name),
+        );
+      }
       return unit;
     },
     close: async () => {

@@ -130,8 +130,15 @@ export function makeAdmission({ config, api, permits, state, charon, heard, tell
     let decision;
     const askedMs = performance.now();
     try {
-      const about = { certificateDer: certificate, identity: sa.identity, address: sa.address, keyProved };
-      decision = await api.authorise({ ...about, timeoutMs: config.authoriseTimeoutMs });
+      const { identity, address } = sa;
+      decision = await api.authorise({
+        stage: 'ike',
+        certificateDer: certificate,
+        identity,
+        address,
+        keyProved,
+        timeoutMs: config.authoriseTimeoutMs,
+      });
       if (isBefore(decision.position, heard())) throw new Error('the answer is older than what the feed told');
     } catch (error) {
       const { message } = /** @type {Error} */ (error);

@@ -47,19 +47,24 @@ export function makeApi({ config, trust }) {
   return {
     refresh,
     /**
-     * @param {{ certificateDer: Buffer, identity: string, address: string, keyProved: boolean, timeoutMs: number }} about
+     * @param {{ stage: 'ike' | 'registration' | 'config', certificateDer: Buffer, identity: string, address: string, keyProved: boolean, cell?: string, timeoutMs: number }} about
      * @returns {Promise<Decision>}  believed: signature, chain, nonce, gateway, certificate and stage were checked
      */
-    authorise: async ({ certificateDer, identity, address, keyProved, timeoutMs }) => {
+    authorise: async ({ certificateDer, timeoutMs, ...about }) => {
       const nonce = randomBytes(16).toString('hex');
       const certificate = certificateDer.toString('base64');
-      const body = { stage: 'ike', certificate, identity, address, keyProved, nonce };
+      const body = { ...about, certificate, nonce };
       const answer = JSON.parse(await call('/v1/authorise', body, timeoutMs));
       const signature = Buffer.from(String(answer.signature), 'base64');
       const decision = /** @type {any} */ (
         trust.decision(String(answer.decision), signature, String(answer.certificate))
       );
-      const wanted = { nonce, gateway: config.gateway, certificateSha256: sha256Hex(certificateDer), stage: 'ike' };
+      const wanted = {
+        nonce,
+        gateway: config.gateway,
+        certificateSha256: sha256Hex(certificateDer),
+        stage: about.stage,
+      };
       for (const [name, value] of Object.entries(wanted)) {
         if (decision[name] !== value) throw new Error(`the decision is about another ${name}`);
       }
