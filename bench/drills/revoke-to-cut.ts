@@ -10,6 +10,8 @@ import { type Drill, verdict } from './drill.js';
 
 /** The product's own deadline: a live unit is cut, and nothing of it passes. */
 const DEADLINE_MS = 5_000;
+/** The goal for the receipts of a whole fleet. */
+const RECEIPT_MS = 60_000;
 const RUNS = 200;
 const ADDRESS = '198.51.100.7';
 /** As the product has it: what cuts here is the feed and no end of a permit. */
@@ -41,16 +43,16 @@ export const revokeToCut: Drill = {
         process.stderr.write(`\r${run}/${runs}`);
       }
       process.stderr.write('\n');
-      for (const [what, times] of [
-        ['the IKE_SA is down at the unit', measured.map(({ saMs }) => saMs)],
-        ['the last inner packet has passed', measured.map(({ packetMs }) => packetMs)],
-        ['feed status says enforced', measured.map(({ enforcedMs }) => enforcedMs)],
+      for (const [what, times, deadlineMs] of [
+        ['the IKE_SA is down at the unit', measured.map(({ saMs }) => saMs), DEADLINE_MS],
+        ['the last inner packet has passed', measured.map(({ packetMs }) => packetMs), DEADLINE_MS],
+        ['feed status says enforced', measured.map(({ enforcedMs }) => enforcedMs), RECEIPT_MS],
       ] as const) {
         const [p50, p99, max] = [0.5, 0.99, 1].map((share) => quantile(times, share));
         const act = `Held ${runs} times, ${what}: p50 ${p50} ms, p99 ${p99} ms, slowest ${max} ms`;
-        const good = 'p99 within 5 s';
+        const good = `p99 within ${deadlineMs / 1_000} s`;
         report(
-          verdict(act, 'strongSwan, UDP, femtopki', good, (p99 ?? Infinity) <= DEADLINE_MS ? good : `p99 ${p99} ms`),
+          verdict(act, 'strongSwan, UDP, femtopki', good, (p99 ?? Infinity) <= deadlineMs ? good : `p99 ${p99} ms`),
         );
       }
     } finally {
