@@ -1,8 +1,9 @@
 /**
  * Revokes one certificate after another, as the operator's server does, and asks for each by HTTP until the answer says so.
  * Orders come over IPC: `{kind: 'product', revocations}` and `{kind: 'bare', …}`, where a row is updated and told instead;
- * each is answered by the milliseconds from the commit to the answer. argv[2]: JSON RevokeLoadSettings.
+ * each is answered by the milliseconds from the commit to the answer. argv[2]: JSON file of RevokeLoadSettings.
  */
+import { readFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { openPool } from '../../src/platform/db/pool.pg.js';
 import { transactorOf } from '../../src/platform/db/transaction.pg.js';
@@ -23,7 +24,7 @@ export interface RevokeOrder {
   readonly revocations: number;
 }
 
-const settings = JSON.parse(process.argv[2] ?? '') as RevokeLoadSettings;
+const settings = JSON.parse(readFileSync(process.argv[2] ?? '', 'utf8')) as RevokeLoadSettings;
 const pool = openPool(settings.databaseUrl, { applicationName: 'revoke-load', connectionsMax: 2 });
 const revocation = openRevocation(transactorOf(pool));
 const dial = (port: number): HttpLine => new HttpLine(() => connect({ port, host: '127.0.0.1' }), 'connect');

@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RevokeLoadSettings, RevokeOrder } from '../load/revoke-load.js';
@@ -33,9 +33,10 @@ async function run({ rounds, quick, say }: BenchContext): Promise<Measurement> {
     children.push(limit);
     const { port: barePort } = await limit.next<{ port: number }>();
     const settings: RevokeLoadSettings = { ...ready, barePort, question: { ...ready, method: 'POST' } };
-    const load = startPinned(new URL('../load/revoke-load.ts', import.meta.url), GENERATOR_CORE, [
-      JSON.stringify(settings),
-    ]);
+    // More units than one argument may hold.
+    const settingsFile = join(dir, 'revoke.json');
+    writeFileSync(settingsFile, JSON.stringify(settings));
+    const load = startPinned(new URL('../load/revoke-load.ts', import.meta.url), GENERATOR_CORE, [settingsFile]);
     children.push(load);
     await load.next();
     const all: number[] = [];
