@@ -301,19 +301,23 @@ describe('keys', () => {
 });
 
 describe('revocation against issuance', () => {
-  test('a revocation between intent and record voids the certificate', async () => {
+  test.each([
+    ['cessationOfOperation', 'STATE_CONFLICT'],
+    // The key in flight is blocked in the same transaction.
+    ['keyCompromise', 'KEY_BLOCKED'],
+  ] as const)('a revocation (%s) between intent and record voids the certificate', async (reason, code) => {
     const unit = await world.addUnit('ACTIVE');
     armFailpoints('after-sign:delay=500');
     const failed = world.issuance.issue(operational(unit)).finally(() => armFailpoints(''));
     await setTimeout(200);
     await world.revocation.revoke({
       selection: { by: 'unit', unitId: unit.id },
-      reason: 'keyCompromise',
+      reason,
       note: 'test',
       actor: 'system:test',
       personId: null,
     });
-    await expect(failed).rejects.toMatchObject({ code: 'STATE_CONFLICT' });
+    await expect(failed).rejects.toMatchObject({ code });
     const { rows } = await world.db.pool.query(
       `SELECT i.state, (SELECT count(*)::int FROM certificate c WHERE c.attempt_id = i.attempt_id) AS certificates
        FROM issuance_intent i WHERE unit_id = $1`,
