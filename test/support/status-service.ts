@@ -45,7 +45,7 @@ export async function openStatusPort(
       StatusServiceDeps,
       'transactor' | 'clock' | 'livePerSecond' | 'signer' | 'time' | 'ceremonyCertificates' | 'onEvent'
     >
-  > & { dir?: string } = {},
+  > & { dir?: string; port?: number } = {},
 ): Promise<StatusPort> {
   const clock: Clock = options.clock ?? systemClock;
   const transactor = options.transactor ?? world.transactor;
@@ -66,7 +66,7 @@ export async function openStatusPort(
     onEvent: options.onEvent ?? (() => undefined),
   });
   const server = createStatusListener((request, response) => service.handle(request, response));
-  await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
+  await new Promise<void>((done) => server.listen(options.port ?? 0, '127.0.0.1', done));
   const { port } = server.address() as AddressInfo;
   for (const ca of world.allCas) {
     writeFileSync(join(dir, `${ca.label}.pem`), certificatePem(ca.certificateDer));

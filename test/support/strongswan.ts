@@ -41,8 +41,14 @@ export const UNIT_ADDRESS = '10.91.7.2';
 /**
  * @param dir         scratch; short, because it holds unix sockets
  * @param statusPort  the loopback port of CRL and OCSP, which certificates name: each namespace gets it too
+ * @param namedPort   where certificates name another one than listens
+ * @param ocsp        false: both sides know CRLs alone
  */
-export async function openIkeLab(dir: string, statusPort: number): Promise<IkeLab> {
+export async function openIkeLab(
+  dir: string,
+  statusPort: number,
+  { namedPort = statusPort, ocsp = true }: { namedPort?: number; ocsp?: boolean } = {},
+): Promise<IkeLab> {
   checkMachine();
   const undo: (() => Promise<void> | void)[] = [];
   const close = async (): Promise<void> => {
@@ -52,9 +58,9 @@ export async function openIkeLab(dir: string, statusPort: number): Promise<IkeLa
     const [gatewayNamespace, unitNamespace] = makeNamespaces(undo);
     const relay = join(dir, 'status.sock');
     undo.push(await outerRelay(relay, statusPort));
-    for (const namespace of [gatewayNamespace, unitNamespace]) await innerRelay(namespace, relay, statusPort, undo);
-    const gateway = await startCharon(join(dir, 'gw'), gatewayNamespace, undo);
-    const unit = await startCharon(join(dir, 'unit'), unitNamespace, undo);
+    for (const namespace of [gatewayNamespace, unitNamespace]) await innerRelay(namespace, relay, namedPort, undo);
+    const gateway = await startCharon(join(dir, 'gw'), gatewayNamespace, undo, { ocsp });
+    const unit = await startCharon(join(dir, 'unit'), unitNamespace, undo, { ocsp });
     return { gateway, unit, close };
   } catch (error) {
     await close();
@@ -165,7 +171,7 @@ export async function startCharon(
   dir: string,
   namespace: string,
   undo: (() => Promise<void> | void)[],
-  { innerTraffic = false }: { innerTraffic?: boolean } = {},
+  { innerTraffic = false, ocsp = true }: { innerTraffic?: boolean; ocsp?: boolean } = {},
 ): Promise<IkePeer> {
   mkdirSync(dir, { recursive: true });
   const vici = `unix://${join(dir, 'vici')}`;
@@ -192,7 +198,7 @@ export async function startCharon(
       '}',
       'revocation {',
       'enable_crl = yes',
-      'enable_ocsp = yes',
+      `enable_ocsp = ${ocsp ? 'yes' : 'no'}`,
       'timeout = 10s',
       '}',
       '}',
