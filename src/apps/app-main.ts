@@ -48,6 +48,8 @@ export interface App {
   readonly probes: Probes;
   /** Opens the pool at the first call, adds it to readiness, closes it at the end. The signer never calls this. */
   database(options?: { connectionsMax?: number }): AppDatabase;
+  /** The same for a replica of it, at most once. The process is then ready without the primary: call it before `database`. */
+  replica(url: string, options?: { connectionsMax?: number }): AppDatabase;
 }
 
 export interface RunningApp {
@@ -100,6 +102,7 @@ async function runUntilSignal(name: ProcessName, start: (app: App) => Promise<Ru
   });
 
   let database: AppDatabase | undefined;
+  let replica: AppDatabase | undefined;
   const app: App = {
     name,
     config,
@@ -107,8 +110,12 @@ async function runUntilSignal(name: ProcessName, start: (app: App) => Promise<Ru
     log,
     probes,
     database: (options = {}) => {
-      database ??= openDatabase(app, options);
+      database ??= openDatabase(app, { ...options, isNeeded: replica === undefined });
       return database;
+    },
+    replica: (url, options = {}) => {
+      replica ??= openReading(app, url, 'replica', options);
+      return replica;
     },
   };
   const running = await start(app);
@@ -125,7 +132,7 @@ async function runUntilSignal(name: ProcessName, start: (app: App) => Promise<Ru
     process.exit(1);
   }, END_MS).unref();
   await running.close(DRAIN_MS);
-  await database?.pool.end();
+  await Promise.all([database?.pool.end(), replica?.pool.end()]);
   await probes.close();
   log.info('ended');
   process.exit(0);
@@ -141,7 +148,7 @@ function isSupervised(): boolean {
   return process.send !== undefined;
 }
 
-function openDatabase(app: App, options: { connectionsMax?: number }): AppDatabase {
+function openDatabase(app: App, options: { connectionsMax?: number; isNeeded: boolean }): AppDatabase {
   const { databaseUrl } = app.config;
   if (databaseUrl === undefined) {
     throw new FemtoError(
@@ -149,12 +156,25 @@ function openDatabase(app: App, options: { connectionsMax?: number }): AppDataba
       `${app.name} runs alone and knows no database: set DATABASE_URL, or start the whole installation with npm start.`,
     );
   }
+  const { isNeeded, ...rest } = options;
+  return openReading(app, databaseUrl, isNeeded ? 'database' : undefined, rest);
+}
+
+/** @param check  name of its readiness check; none for what the process can do without */
+function openReading(
+  app: App,
+  url: string,
+  check: string | undefined,
+  options: { connectionsMax?: number },
+): AppDatabase {
   const onIdleError = (err: Error): void => app.log.warn({ err }, 'an idle database connection was lost');
-  const pool = openPool(databaseUrl, { applicationName: app.name, onIdleError, ...options });
-  app.probes.addCheck('database', async () => {
-    await pool.query('SELECT 1');
-    return undefined;
-  });
+  const pool = openPool(url, { applicationName: app.name, onIdleError, ...options });
+  if (check !== undefined) {
+    app.probes.addCheck(check, async () => {
+      await pool.query('SELECT 1');
+      return undefined;
+    });
+  }
   return { pool, transactor: transactorOf(pool) };
 }
 

@@ -1,8 +1,11 @@
 /**
  * Status. Reachable by every relying party over plain HTTP: OCSP, CRLs, CA certificates, time. May ask the signer for OCSP
- * answers only; reads the database, and writes refusals and its own key request. Cached answers and CRLs outlive both.
+ * answers only; reads the database or a replica of it, and writes refusals and its own key request to the primary. Cached
+ * answers and CRLs outlive all of these.
  */
 import { Counter, Gauge } from 'prom-client';
+import { makeIssuerDirectory } from '../lifecycle/registry/index.js';
+import { issuerStore } from '../lifecycle/registry/issuer-store.pg.js';
 import { type CrlHealth, OCSP_SIGNER_ALARM_DAYS } from '../lifecycle/status/index.js';
 import { hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
 import { connectSigner } from '../platform/hsm/signer-client.js';
@@ -19,7 +22,7 @@ import { createStatusListener } from './status-listener.js';
 import { certificateDer, wireCore } from './wire-core.js';
 import { openStatusService, type StatusService } from './wire-status.js';
 
-const DATABASE_CONNECTIONS_MAX = 16;
+const READING = { connectionsMax: 16 };
 const HEALTH_EVERY_MS = 10_000;
 const LAG_MS_MAX = 5_000;
 const DAY_MS = 86_400_000;
@@ -27,14 +30,17 @@ const DAY_MS = 86_400_000;
 // Not awaited: the constants below must exist before it starts.
 void runApp('status-server', async (app) => {
   const { config, paths, log } = app;
-  const { transactor } = app.database({ connectionsMax: DATABASE_CONNECTIONS_MAX });
-  const core = wireCore(transactor);
+  const { replicaUrl } = config.status;
+  const replica = replicaUrl === undefined ? undefined : app.replica(replicaUrl, READING);
+  const primary = app.database(READING);
+  const core = wireCore(primary.transactor);
+  const transactor = replica?.transactor ?? primary.transactor;
   const timeKey = openProcessKey(
     { machines: core.machines, clock: core.clock, log, certificateOf: certificateDer(core) },
     { kind: 'time', name: processKeyName('time') },
   );
   const signer = connectSigner({ runDir: paths.run, role: 'status' });
-  const refusals = makeRefusalCounter(openRefusalStore(transactor), (err) =>
+  const refusals = makeRefusalCounter(openRefusalStore(primary.transactor), (err) =>
     log.warn({ err }, 'refusals are not written'),
   );
   const answers = new Counter({
@@ -49,8 +55,9 @@ void runApp('status-server', async (app) => {
   >;
   const service = await openStatusService({
     transactor,
+    ...(replica !== undefined && { primary: primary.transactor }),
     databaseUrl: config.databaseUrl ?? '',
-    issuers: core.issuers,
+    issuers: makeIssuerDirectory({ transactor, issuers: issuerStore, clock: core.clock }),
     signer,
     clock: core.clock,
     // The publisher’s CRLs, and the root CRLs that the ceremony left beside its certificates.

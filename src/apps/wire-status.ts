@@ -7,6 +7,7 @@ import { statusIndexSource } from '../lifecycle/status/status-index-source.pg.js
 import { makeStatusReader, ocspSignerStore } from '../lifecycle/status/status-reader.pg.js';
 import type { Clock } from '../platform/clock.js';
 import { listenOn } from '../platform/db/notifications.pg.js';
+import { hasReplayed, primaryPosition } from '../platform/db/replication.pg.js';
 import type { Transactor } from '../platform/db/transaction.js';
 import type { Signer } from '../platform/signer.js';
 import { handleCrl } from '../protocol/crl/crl-http.js';
@@ -18,7 +19,11 @@ import { type StatusWatch, startStatusWatch } from '../protocol/ocsp/status-watc
 import { handleTime, type TimeDeps } from '../protocol/time/time-http.js';
 
 export interface StatusServiceDeps {
+  /** What is read: the primary or a replica of it. */
   readonly transactor: Transactor;
+  /** The primary, where `transactor` reads a replica. */
+  readonly primary?: Transactor;
+  /** The primary's: where notices come from. */
   readonly databaseUrl: string;
   readonly issuers: IssuerDirectory;
   readonly signer: Signer;
@@ -50,7 +55,7 @@ const DIRECTORY_EVERY_MS = 10_000;
 
 /** OCSP, CRLs, CA certificates and time behind one handler. Starts with a database that is away, and goes on without it. */
 export async function openStatusService(deps: StatusServiceDeps): Promise<StatusService> {
-  const { transactor, clock, onTrouble } = deps;
+  const { transactor, primary, clock, onTrouble } = deps;
   let ceremony = deps.ceremonyCertificates();
   const directory = makeResponderDirectory({
     issuers: deps.issuers,
@@ -68,12 +73,23 @@ export async function openStatusService(deps: StatusServiceDeps): Promise<Status
     source: statusIndexSource,
     index: new StatusIndex(),
     transactor,
+    ...(primary !== undefined && {
+      replication: {
+        primaryPosition: () => primaryPosition(primary.read),
+        hasReplayed: (position: string) => hasReplayed(transactor.read, position),
+      },
+    }),
     clock,
     onTrouble,
   });
   const responder = makeOcspResponder({
     directory,
-    status: makeIndexedStatusReader(watch, makeStatusReader(transactor.read), clock),
+    status: makeIndexedStatusReader(
+      watch,
+      makeStatusReader(transactor.read),
+      clock,
+      primary && makeStatusReader(primary.read),
+    ),
     signer: deps.signer,
     clock,
     goodSeconds: deps.goodSeconds,

@@ -43,7 +43,15 @@ export async function openStatusPort(
   options: Partial<
     Pick<
       StatusServiceDeps,
-      'transactor' | 'clock' | 'livePerSecond' | 'signer' | 'time' | 'ceremonyCertificates' | 'onEvent'
+      | 'transactor'
+      | 'primary'
+      | 'databaseUrl'
+      | 'clock'
+      | 'livePerSecond'
+      | 'signer'
+      | 'time'
+      | 'ceremonyCertificates'
+      | 'onEvent'
     >
   > & { dir?: string; port?: number } = {},
 ): Promise<StatusPort> {
@@ -53,7 +61,8 @@ export async function openStatusPort(
   const troubles: unknown[] = [];
   const service = await openStatusService({
     transactor,
-    databaseUrl: world.db.url,
+    ...(options.primary !== undefined && { primary: options.primary }),
+    databaseUrl: options.databaseUrl ?? world.db.url,
     issuers: makeIssuerDirectory({ transactor, issuers: issuerStore, clock }),
     signer: options.signer ?? world.signer,
     clock,

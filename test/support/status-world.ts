@@ -83,10 +83,13 @@ export interface StatusWorld {
   close(): Promise<void>;
 }
 
-export async function startStatusWorld(options: { baseUrl?: string; clock?: Clock } = {}): Promise<StatusWorld> {
+/** @param options.db  a migrated database of the test's own; `close` drops it */
+export async function startStatusWorld(
+  options: { baseUrl?: string; clock?: Clock; db?: TestDatabase } = {},
+): Promise<StatusWorld> {
   const baseUrl = options.baseUrl ?? 'http://127.0.0.1:8080';
   const clock = options.clock ?? systemClock;
-  const db = await freshDatabase();
+  const db = options.db ?? (await freshDatabase());
   const transactor = transactorOf(db.pool);
   const keys = new Map<string, Key>();
   const now = clock.now();

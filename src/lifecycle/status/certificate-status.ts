@@ -29,11 +29,16 @@ export interface StatusReader {
 export const HEARTBEAT_AGE_MS_MAX = 60_000;
 /** A serial's hour says when it was drawn, to the hour. */
 const HOUR_MS = 3_600_000;
+/**
+ * A serial may be recorded this long after it was drawn: the minute that signing may take, and an issuing host whose clock
+ * is behind the database's. Until a replica's heartbeat is past that, too, what it lacks may be on its way.
+ */
+const RECORDED_LATE_MS_MAX = 10 * 60_000;
 
 /**
  * Good is said only of what is recorded as issued and neither held nor revoked. Never-issued is said only where the
- * record must already hold the serial if it exists: on the primary, or on a replica whose last heartbeat is past the hour
- * that the serial was drawn in (rules 6.1).
+ * record must already hold the serial if it exists: on the primary, or on a replica whose last heartbeat is well past the
+ * hour that the serial was drawn in (rules 6.1).
  */
 export function decideStatus(facts: StatusFacts, serial: Buffer, now: Date): CertificateStatus {
   const { heartbeatAt, row, intent } = facts;
@@ -54,5 +59,5 @@ export function decideStatus(facts: StatusFacts, serial: Buffer, now: Date): Cer
 function couldBeMissing({ isPrimary }: StatusFacts, serial: Buffer, heartbeatAt: Date, now: Date): boolean {
   if (!isOurSerialShape(serial)) return false; // we never draw such a number
   const hour = serialIssuedAfter(serial).getTime();
-  return isPrimary ? hour > now.getTime() : heartbeatAt.getTime() < hour + HOUR_MS;
+  return isPrimary ? hour > now.getTime() : heartbeatAt.getTime() < hour + HOUR_MS + RECORDED_LATE_MS_MAX;
 }

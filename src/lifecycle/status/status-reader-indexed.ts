@@ -21,15 +21,23 @@ export interface IndexStanding {
  * The {@link StatusReader} that answers from memory where memory must know, and asks `fallback` everywhere else: before the
  * index is loaded, when it is behind, about what was told to have changed since, and about serials that are too young, too
  * old or of a shape that the index cannot rule out. What it says is what `fallback` would have said at the index's snapshot.
+ *
+ * @param primary  where `fallback` reads a replica: who is asked about what was told to have changed, because a replica may
+ *                 still show what was before
  */
-export function makeIndexedStatusReader(standing: IndexStanding, fallback: StatusReader, clock: Clock): StatusReader {
+export function makeIndexedStatusReader(
+  standing: IndexStanding,
+  fallback: StatusReader,
+  clock: Clock,
+  primary: StatusReader = fallback,
+): StatusReader {
   return {
     read: async (certificate) => {
       const { issuerId, serial } = certificate;
       const { snapshot } = standing;
       const now = clock.now();
-      if (snapshot === undefined || !isRecent(standing.takenAt, now) || standing.isDoubted(issuerId, serial))
-        return fallback.read(certificate);
+      if (standing.isDoubted(issuerId, serial)) return primary.read(certificate);
+      if (snapshot === undefined || !isRecent(standing.takenAt, now)) return fallback.read(certificate);
       const { isIssued, row } = standing.index.look(issuerId, serial);
       if (!isIssued && row === null && !mustKnow(standing, serial, now)) return fallback.read(certificate);
       const { heartbeatAt, isPrimary } = snapshot;

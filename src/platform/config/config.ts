@@ -77,9 +77,11 @@ export function serializeConfig(config: Config): string {
 /** For `config print`: as above, with the passwords in URLs blotted out. */
 export function printableConfig(config: Config): string {
   const blot = (url: string | undefined): string | undefined => url?.replace(/(:\/\/[^:@/]*):[^@/]*@/, '$1:***@');
-  const { databaseUrl, redisUrl, ...rest } = config;
+  const { databaseUrl, redisUrl, status, ...rest } = config;
+  const { replicaUrl, ...statusRest } = status;
   return stringify({
     ...rest,
+    status: { ...statusRest, ...(replicaUrl && { replicaUrl: blot(replicaUrl) }) },
     ...(databaseUrl && { databaseUrl: blot(databaseUrl) }),
     ...(redisUrl && { redisUrl: blot(redisUrl) }),
   });

@@ -121,6 +121,14 @@ export const configSchema = z.strictObject({
     crlSeconds: seconds(6 * HOUR_SECONDS, 24 * HOUR_SECONDS),
     /** nextUpdate − thisUpdate of a `good` answer; policy ceiling 4 h. */
     ocspGoodSeconds: seconds(HOUR_SECONDS, 4 * HOUR_SECONDS),
+    /**
+     * A streaming replica that this host's status-server reads instead of the primary; a role that may only read is enough.
+     * Also FEMTOPKI_STATUS_REPLICA_URL_FILE: a file that holds it.
+     */
+    replicaUrl: z
+      .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgresql URL' })
+      .optional()
+      .meta({ example: 'postgresql://femtopki_status@replica.internal/femtopki' }),
   }),
   renewal: section({
     /** Renewal is due after this part of the life, ± the jitter below. */

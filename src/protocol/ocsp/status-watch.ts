@@ -22,10 +22,19 @@ export interface StatusWatchDeps {
   readonly index: StatusIndex;
   /** The primary or a replica; nothing is written. */
   readonly transactor: Pick<Transactor, 'read'>;
+  /** Where `transactor` reads a replica: how far that must come until it shows what the primary told of. */
+  readonly replication?: Replication;
   readonly clock: Clock;
   readonly onTrouble: (error: unknown) => void;
   /** Default 250 ms. */
   readonly everyMs?: number;
+}
+
+export interface Replication {
+  /** The primary's position now, at or past every commit that was told of. Rejects while the primary is away. */
+  primaryPosition(): Promise<string>;
+  /** True when the replica shows what the primary had committed there. */
+  hasReplayed(position: string): Promise<boolean>;
 }
 
 export interface StatusWatch extends IndexStanding {
@@ -60,6 +69,8 @@ class Watch implements StatusWatch {
   private doubts = new Doubts();
   /** Doubts that the step under way may settle: it began after they were told. */
   private settling = new Doubts();
+  /** Where the replica must be to settle them; undefined while the primary could not say. */
+  private settledAt: string | undefined;
   private intentsReadAtMs = Number.NEGATIVE_INFINITY;
   private openIntentsFromMs = Number.POSITIVE_INFINITY;
   private timer: NodeJS.Timeout | undefined;
@@ -143,8 +154,7 @@ class Watch implements StatusWatch {
       await this.readIntents(now);
     for (let isWhole = false; !isWhole; ) {
       const takenAt = clock.now();
-      this.settling.take(this.doubts);
-      this.doubts = new Doubts();
+      const isSettled = await this.settle();
       const seen = await changes.changesAfter(transactor.read, {
         after: this.position as LedgerPosition,
         kinds: KINDS,
@@ -155,12 +165,32 @@ class Watch implements StatusWatch {
       this.position = seen.position;
       ({ isWhole } = seen);
       if (isWhole) {
-        this.settling = new Doubts();
+        if (isSettled) this.settling = new Doubts();
         this.caughtUpAtMs = takenAt.getTime();
         if (this.load === undefined) this.standAt(seen.snapshot, takenAt, now);
       } else if (!isProgress) return; // an inbox too full to see whole: the sequencer makes it shorter
     }
     index.sweepSome(now);
+  }
+
+  /** True when the statement that follows shows all that was told of until now. */
+  private async settle(): Promise<boolean> {
+    const { replication } = this.deps;
+    // On a replica one lot after the other: a steady stream of notices must not move the goal for ever.
+    if (replication === undefined || this.settling.isEmpty) {
+      this.settling.take(this.doubts);
+      this.doubts = new Doubts();
+      this.settledAt = undefined;
+    }
+    if (replication === undefined || this.settling.isEmpty) return true;
+    try {
+      this.settledAt ??= await replication.primaryPosition();
+      return await replication.hasReplayed(this.settledAt);
+    } catch (error) {
+      // The primary told of it and is away: the doubt stays, the rest is followed on.
+      this.deps.onTrouble(error);
+      return false;
+    }
   }
 
   private standAt(snapshot: StatusSnapshot, takenAt: Date, now: Date): void {

@@ -126,9 +126,15 @@ describe('configuration', () => {
 
   test('printing blots passwords out of URLs', () => {
     const text = printableConfig(
-      load({ overrides: { databaseUrl: 'postgresql://femtopki:s3cret@db.example/femtopki' } }),
+      load({
+        overrides: {
+          databaseUrl: 'postgresql://femtopki:s3cret@db.example/femtopki',
+          status: { replicaUrl: 'postgresql://reader:s3cret@replica.example/femtopki' },
+        },
+      }),
     );
     expect(text).toContain('postgresql://femtopki:***@db.example/femtopki');
+    expect(text).toContain('postgresql://reader:***@replica.example/femtopki');
     expect(text).not.toContain('s3cret');
   });
 
