@@ -115,7 +115,7 @@ class Watch implements StatusWatch {
   run(): void {
     this.isStepping = true;
     this.isHurried = false;
-    this.step()
+    void this.step()
       .then(
         () => (this.isHurried ? HURRY_MS : this.load === undefined ? (this.deps.everyMs ?? EVERY_MS) : 0),
         (error: unknown) => {

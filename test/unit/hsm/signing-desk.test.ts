@@ -74,7 +74,7 @@ function desk(
           steps.push(`sign ${digests.includes(hex) ? 'journalled' : 'NOT JOURNALLED'}`);
           return options.token?.(hex) ?? Buffer.alloc(64, 1);
         });
-        return Promise.all(signed);
+        return Promise.all(signed.map((one) => Promise.resolve(one)));
       },
     } as unknown as TokenKeeper,
     rateCap: new RateCap(1_000_000, () => 0),
