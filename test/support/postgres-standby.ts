@@ -29,24 +29,34 @@ export interface ReplicatedPostgres {
   pause(): Promise<void>;
   resume(): Promise<void>;
   stopPrimary(): Promise<void>;
+  stopStandby(): Promise<void>;
+  /** SIGKILL to the primary's whole server: what it had not sent is lost with it. */
+  killPrimary(): Promise<void>;
+  /** The former primary, started again on its own files; it calls itself a primary still. */
+  restartPrimary(): Promise<void>;
+  /** The standby becomes the primary of the next timeline. */
+  promote(): Promise<void>;
   close(): Promise<void>;
 }
 
 const CAUGHT_UP_MS_MAX = 30_000;
 
-export async function startReplicatedPostgres(): Promise<ReplicatedPostgres> {
+/** @param options.synchronous  a commit is answered only when the standby has it on disk, too; both keep their disks' promises */
+export async function startReplicatedPostgres(options: { synchronous?: boolean } = {}): Promise<ReplicatedPostgres> {
+  const durable = options.synchronous === true;
   const dir = mkdtempSync(join(tmpdir(), 'fp-pair-'));
   const undo: (() => Promise<void> | void)[] = [() => rmSync(dir, { recursive: true, force: true })];
   const close = async (): Promise<void> => {
     for (const action of undo.splice(0).reverse()) await action();
   };
   try {
-    const primary = await start(dir, 'primary', undo);
+    let primary = await start(dir, 'primary', durable, undo);
     await migrate(primary.url);
     const primaryAdmin = await admin(primary, undo);
     await copyForStandby(dir, primary, primaryAdmin);
-    const standby = await start(dir, 'standby', undo);
+    const standby = await start(dir, 'standby', durable, undo);
     const standbyAdmin = await admin(standby, undo);
+    if (durable) await waitForStandby(primaryAdmin);
     const pool = openPool(primary.url, { applicationName: 'test', connectionsMax: 20 });
     undo.push(() => pool.end());
     return {
@@ -63,6 +73,15 @@ export async function startReplicatedPostgres(): Promise<ReplicatedPostgres> {
       pause: async () => void (await standbyAdmin.query('SELECT pg_wal_replay_pause()')),
       resume: async () => void (await standbyAdmin.query('SELECT pg_wal_replay_resume()')),
       stopPrimary: () => primary.stop(),
+      stopStandby: () => standby.stop(),
+      killPrimary: async () => {
+        process.kill(primary.pid, 'SIGKILL');
+        await primary.exited;
+      },
+      restartPrimary: async () => {
+        primary = await start(dir, 'primary', durable, undo);
+      },
+      promote: async () => void (await standbyAdmin.query('SELECT pg_promote(true, 30)')),
       close,
     };
   } catch (error) {
@@ -71,9 +90,24 @@ export async function startReplicatedPostgres(): Promise<ReplicatedPostgres> {
   }
 }
 
-async function start(dir: string, name: string, undo: (() => Promise<void> | void)[]): Promise<EmbeddedPostgres> {
+/** From here on the primary waits for its standby at every commit. */
+async function waitForStandby(client: pg.Client): Promise<void> {
+  await client.query(`ALTER SYSTEM SET synchronous_standby_names = 'standby'`);
+  await client.query('SELECT pg_reload_conf()');
+  const isSync = `SELECT 1 FROM pg_stat_replication WHERE sync_state = 'sync'`;
+  for (const end = Date.now() + CAUGHT_UP_MS_MAX; (await client.query(isSync)).rowCount === 0; await sleep(20)) {
+    if (Date.now() > end) throw new Error('the standby did not become synchronous');
+  }
+}
+
+async function start(
+  dir: string,
+  name: string,
+  durable: boolean,
+  undo: (() => Promise<void> | void)[],
+): Promise<EmbeddedPostgres> {
   const homeDir = join(dir, name);
-  const server = await startEmbeddedPostgres({ homeDir, logFile: join(dir, `${name}.log`), durable: false });
+  const server = await startEmbeddedPostgres({ homeDir, logFile: join(dir, `${name}.log`), durable });
   undo.push(async () => {
     await server.stop();
     removeHome(homeDir);

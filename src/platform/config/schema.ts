@@ -4,6 +4,7 @@
  */
 import { isIP } from 'node:net';
 import { z } from 'zod';
+import { parseDatabaseUrl } from '../db/database-url.js';
 
 const DAY_SECONDS = 86_400;
 const HOUR_SECONDS = 3_600;
@@ -51,9 +52,23 @@ export const configSchema = z.strictObject({
     .meta({ example: 'femto.hanbit.example' }),
   /** Where everything of this installation lives. Default `./data`; relative to the working directory. */
   dataDir: filePath('./data').default('./data'),
-  /** PostgreSQL to use instead of the embedded one. Also DATABASE_URL, or DATABASE_URL_FILE: a file that holds it. */
+  /**
+   * PostgreSQL to use instead of the embedded one; several servers, of which one is the primary, divided by commas. Also
+   * DATABASE_URL, or DATABASE_URL_FILE: a file that holds it.
+   */
   databaseUrl: z
-    .url({ protocol: /^postgres(ql)?$/, error: 'must be a postgresql URL' })
+    .string()
+    .max(2_000)
+    .superRefine((text, context) => {
+      try {
+        parseDatabaseUrl(text);
+      } catch (thrown) {
+        context.addIssue({
+          code: 'custom',
+          message: thrown instanceof Error ? thrown.message : 'must be a postgresql URL',
+        });
+      }
+    })
     .optional()
     .meta({ example: 'postgresql://femtopki@db.internal/femtopki' }),
   /** Redis for the queues; without it they run on PostgreSQL. Also REDIS_URL, or REDIS_URL_FILE. */

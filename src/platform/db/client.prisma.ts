@@ -1,5 +1,6 @@
 import { PrismaPg } from '@prisma/adapter-pg';
 import { PrismaClient } from './generated/client.js';
+import { openPool } from './pool.pg.js';
 
 export type Prisma = PrismaClient;
 
@@ -10,5 +11,6 @@ export type Prisma = PrismaClient;
  * @param url  PostgreSQL URL
  */
 export function openPrisma(url: string): Prisma {
-  return new PrismaClient({ adapter: new PrismaPg({ connectionString: url, max: 4, statement_timeout: 5_000 }) });
+  const pool = openPool(url, { applicationName: 'prisma', connectionsMax: 4 });
+  return new PrismaClient({ adapter: new PrismaPg(pool, { disposeExternalPool: true }) });
 }

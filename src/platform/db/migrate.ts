@@ -7,8 +7,9 @@ import { createHash, randomUUID } from 'node:crypto';
 import { existsSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import pg from 'pg';
+import type pg from 'pg';
 import { FemtoError } from '../errors.js';
+import { primaryClient } from './primary.pg.js';
 
 export interface MigrationReport {
   /** Names applied by this call, in order; empty when the schema was current. */
@@ -42,7 +43,8 @@ const CREATE_TABLE = `CREATE TABLE IF NOT EXISTS _prisma_migrations (
  *   known to this build; the PostgreSQL error when a migration fails (it is rolled back whole)
  */
 export async function migrate(url: string, migrationsDir: string = MIGRATIONS_DIR): Promise<MigrationReport> {
-  const client = new pg.Client({ connectionString: url, application_name: 'migrate' });
+  const primary = primaryClient(url);
+  const client = new primary.Client({ connectionString: primary.url, application_name: 'migrate' });
   await client.connect();
   try {
     await client.query(`SET lock_timeout = ${LOCK_TIMEOUT_MS}`);

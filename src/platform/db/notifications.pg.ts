@@ -1,4 +1,5 @@
-import pg from 'pg';
+import type pg from 'pg';
+import { primaryClient } from './primary.pg.js';
 
 /**
  * Listens on a channel with a connection of its own, and connects again whenever it is lost. What is said while it is
@@ -13,6 +14,7 @@ export function listenOn(
   onNotice: (payload: string) => void,
   onTrouble: (error: unknown) => void,
 ): () => Promise<void> {
+  const { url, Client } = primaryClient(databaseUrl);
   let client: pg.Client | undefined;
   let timer: NodeJS.Timeout | undefined;
   let isClosed = false;
@@ -27,8 +29,8 @@ export function listenOn(
     timer.unref();
   };
   const connect = (): void => {
-    const next = new pg.Client({
-      connectionString: databaseUrl,
+    const next = new Client({
+      connectionString: url,
       application_name: `listen:${channel}`,
       keepAlive: true,
     });

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import pg from 'pg';
+import { primaryClient } from './primary.pg.js';
 
 export type Pool = pg.Pool;
 export type PoolClient = pg.PoolClient;
@@ -19,6 +20,7 @@ export interface PoolOptions {
 }
 
 const INT8_OID = 20;
+const QUERY_GRACE_MS = 2_500;
 
 /** Sequence numbers and counts fit a double for the next 9 quadrillion; beyond that a silent rounding must not happen. */
 function parseInt8(text: string): number {
@@ -34,18 +36,24 @@ const types: pg.CustomTypesConfig = {
 };
 
 /**
- * Opens a pool. Nothing connects until the first query; a connection that cannot be had within 5 s is an error.
+ * Opens a pool on the primary. Nothing connects until the first query; a connection that cannot be had within 5 s is an error.
+ * A URL may name several servers, of which one is the primary: see {@link primaryClient}.
  * `bigint` columns arrive as numbers, `timestamptz` as Date, `bytea` as Buffer.
  */
 export function openPool(url: string, options: PoolOptions): Pool {
+  const primary = primaryClient(url);
+  const statementTimeoutMs = options.statementTimeoutMs ?? 5_000;
   const pool = new pg.Pool({
-    connectionString: url,
+    connectionString: primary.url,
+    Client: primary.Client,
     types,
     application_name: options.applicationName,
     max: options.connectionsMax ?? 10,
     connectionTimeoutMillis: 5_000,
     idleTimeoutMillis: 30_000,
-    statement_timeout: options.statementTimeoutMs ?? 5_000,
+    statement_timeout: statementTimeoutMs,
+    // A server behind a cut link ends nothing: then this side does, some time after the server should have.
+    query_timeout: statementTimeoutMs === 0 ? 0 : statementTimeoutMs + QUERY_GRACE_MS,
     // A process that stalls inside a transaction must not hold its locks for ever.
     idle_in_transaction_session_timeout: 15_000,
     keepAlive: true,
@@ -91,6 +99,11 @@ export function sqlState(thrown: unknown): string | undefined {
   return thrown instanceof pg.DatabaseError ? thrown.code : undefined;
 }
 
+/** pg gives its own time-out no code. */
+function isUnanswered(thrown: unknown): thrown is Error {
+  return thrown instanceof Error && thrown.message === 'Query read timeout';
+}
+
 async function runOnce<T>(pool: Pool, fn: (client: PoolClient) => Promise<T>, isolation: string): Promise<T> {
   const client = await pool.connect();
   let broken: Error | undefined;
@@ -105,9 +118,13 @@ async function runOnce<T>(pool: Pool, fn: (client: PoolClient) => Promise<T>, is
     await client.query('COMMIT');
     return value;
   } catch (thrown) {
-    await client.query('ROLLBACK').catch((error: Error) => {
-      broken = error;
-    });
+    // Behind an answer that did not come a ROLLBACK would wait as long again.
+    if (isUnanswered(thrown)) broken = thrown;
+    else {
+      await client.query('ROLLBACK').catch((error: Error) => {
+        broken = error;
+      });
+    }
     throw thrown;
   } finally {
     client.off('error', onLost);
