@@ -1,5 +1,6 @@
 import type { Certificate } from './certificate.js';
-import { type Crl, crlEntries, verifyCrlSignature } from './read-crl.js';
+import { crlEntries } from './crl-entries.js';
+import { type Crl, verifyCrlSignature } from './read-crl.js';
 
 export type RevocationStatus = 'good' | 'revoked' | 'unknown';
 

@@ -14,9 +14,11 @@ import { distributionPointName } from './general-name.js';
 import { OID } from './oids.js';
 import { algorithmIdentifier, type IssuerSignature } from './signature-algorithm.js';
 
+export { CrlEntryCursor, compareEntries, crlEntries, inSerialOrder } from './crl-entries.js';
 export { CRL_REASONS, type CrlReason, crlReasonOf } from './crl-reason.js';
 export { type CrlExpectation, lintCrl } from './lint-crl.js';
-export { type Crl, type CrlEntry, crlEntries, readCrl, verifyCrlSignature } from './read-crl.js';
+export { type Crl, type CrlHead, readCrl, readCrlHead, verifyCrlSignature } from './read-crl.js';
+export type { CrlEntry } from './read-crl-entry.js';
 
 /**
  * One entry of revokedCertificates, DER. Made once in the revoking transaction and stored; a CRL then only joins them.

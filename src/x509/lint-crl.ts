@@ -1,6 +1,8 @@
 import { FemtoError } from '../platform/errors.js';
+import { CrlEntryCursor } from './crl-entries.js';
+import { CRL_REASONS } from './crl-reason.js';
 import { x509Time } from './der.js';
-import { type Crl, crlEntries } from './read-crl.js';
+import type { CrlHead } from './read-crl.js';
 
 /** What the publisher knows; a field left out is not compared. */
 export interface CrlExpectation {
@@ -22,17 +24,23 @@ export interface CrlExpectation {
  *
  * @throws FemtoError BAD_REQUEST with facts `rule` and `clause`
  */
-export function lintCrl(crl: Crl, expected: CrlExpectation): Crl {
+export function lintCrl<List extends CrlHead>(crl: List, expected: CrlExpectation): List {
   for (const [rule, clause, holds] of RULES) {
-    if (holds(crl, expected)) continue;
-    throw new FemtoError('BAD_REQUEST', `The CRL breaks rule ${rule} (${clause}); do not publish it.`, {
-      facts: { rule, clause },
-    });
+    if (!holds(crl, expected)) refuse(rule, clause);
   }
+  const count = properEntries(crl, expected);
+  if (count === undefined) refuse('entries', 'RFC 5280 section 5.3');
+  if (expected.entryCount !== undefined && expected.entryCount !== count) refuse('entry-count', 'rules section 6.5');
   return crl;
 }
 
-type Rule = readonly [name: string, clause: string, holds: (crl: Crl, expected: CrlExpectation) => boolean];
+function refuse(rule: string, clause: string): never {
+  throw new FemtoError('BAD_REQUEST', `The CRL breaks rule ${rule} (${clause}); do not publish it.`, {
+    facts: { rule, clause },
+  });
+}
+
+type Rule = readonly [name: string, clause: string, holds: (crl: CrlHead, expected: CrlExpectation) => boolean];
 
 const RULES: readonly Rule[] = [
   [
@@ -82,19 +90,13 @@ const RULES: readonly Rule[] = [
     (crl) => crl.deltaBase === undefined || crl.deltaBase < (crl.number ?? 0n),
   ],
   ['no-other-extension', 'requirement KEY-5', (crl) => crl.extensionOids.every((id) => WRITTEN.has(id))],
-  [
-    'entry-count',
-    'rules section 6.5',
-    (crl, { entryCount }) => entryCount === undefined || crl.entryCount === entryCount,
-  ],
-  ['entries', 'RFC 5280 section 5.3', entriesHold],
 ];
 
 /** AKI, CRLNumber, DeltaCRLIndicator, IssuingDistributionPoint. AIA and FreshestCRL are deliberately not in it. */
 const WRITTEN: ReadonlySet<string> = new Set(['2.5.29.35', '2.5.29.20', '2.5.29.27', '2.5.29.28']);
 
 /** A name is there unless the CRL is about CA certificates only, and it is one plain HTTP URI. */
-function distributionPointHolds({ distributionPoint: point }: Crl): boolean {
+function distributionPointHolds({ distributionPoint: point }: CrlHead): boolean {
   if (point === undefined) return true;
   if (point.indirect || point.onlySomeReasons || point.onlyAttributeCerts) return false;
   if (!point.hasName) return point.onlyCaCerts;
@@ -104,15 +106,37 @@ function distributionPointHolds({ distributionPoint: point }: Crl): boolean {
 /**
  * One entry per serial, its date in the encoding due, with a reason that this kind of CRL may hold. A revocationDate after thisUpdate is not refused:
  * two hosts' clocks differ by a second, and a CRL that is not published is worse than such a date.
+ *
+ * @returns how many; undefined where one is not so
  */
-function entriesHold(crl: Crl, { scope = 'any' }: CrlExpectation): boolean {
+function properEntries(crl: CrlHead, { scope = 'any' }: CrlExpectation): number | undefined {
+  const cursor = new CrlEntryCursor(crl.entriesDer);
+  let isOrdered = true;
+  let count = 0;
+  for (; cursor.next(); count += 1) {
+    if (!cursor.isPlain && !isWrittenAsDue(cursor)) return undefined;
+    const { reasonCode } = cursor;
+    if (reasonCode === CRL_REASONS.removeFromCRL && crl.deltaBase === undefined) return undefined;
+    if (reasonCode === CRL_REASONS.aACompromise) return undefined;
+    if (scope === 'leaf' && reasonCode === CRL_REASONS.cACompromise) return undefined;
+    isOrdered = isOrdered && cursor.isInOrder();
+  }
+  return isOrdered || isEachOnce(crl) ? count : undefined;
+}
+
+/** An entry in another form than our usual one. */
+function isWrittenAsDue(cursor: CrlEntryCursor): boolean {
+  const { der, revokedAt, reason, reasonWritten } = cursor.entry();
+  return der.includes(x509Time(revokedAt)) && !(reasonWritten && reason === 'unspecified');
+}
+
+/** Lists of ours are in order of serial, where neighbours are compared; those of a ceremony are short. */
+function isEachOnce(crl: CrlHead): boolean {
   const seen = new Set<string>();
-  for (const { der, serial, revokedAt, reason, reasonWritten } of crlEntries(crl)) {
-    const key = serial.toString('latin1');
-    if (seen.has(key) || !der.includes(x509Time(revokedAt))) return false;
-    if (reasonWritten && reason === 'unspecified') return false;
-    if (reason === 'removeFromCRL' && crl.deltaBase === undefined) return false;
-    if (reason === 'aACompromise' || (scope === 'leaf' && reason === 'cACompromise')) return false;
+  const cursor = new CrlEntryCursor(crl.entriesDer);
+  while (cursor.next()) {
+    const key = cursor.serial.toString('latin1');
+    if (seen.has(key)) return false;
     seen.add(key);
   }
   return true;

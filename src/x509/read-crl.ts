@@ -1,4 +1,4 @@
-import { type CrlReason, crlReasonOf } from './crl-reason.js';
+import { CrlEntryCursor } from './crl-entries.js';
 import { TAG } from './der.js';
 import {
   badDer,
@@ -9,7 +9,6 @@ import {
   readDer,
   smallIntegerValue,
   timeValue,
-  unsignedMagnitude,
   wholeOctets,
 } from './der-reader.js';
 import { isEmptyName, nameAttributes } from './distinguished-name.js';
@@ -24,8 +23,8 @@ import {
 } from './signature-algorithm.js';
 import type { Spki } from './spki.js';
 
-/** A CRL read strictly. Entries are walked, not stored: ten million units make a list of many megabytes. */
-export interface Crl {
+/** Everything but the entries, which nobody has looked at. */
+export interface CrlHead {
   readonly der: Buffer;
   readonly tbsDer: Buffer;
   readonly signature: Buffer;
@@ -39,21 +38,13 @@ export interface Crl {
   readonly aki: Buffer | undefined;
   readonly distributionPoint: IssuingDistributionPoint | undefined;
   readonly extensionOids: readonly string[];
-  readonly entryCount: number;
-  /** Content of revokedCertificates, already checked; {@link crlEntries} walks it. */
+  /** Content of revokedCertificates. */
   readonly entriesDer: Buffer;
 }
 
-export interface CrlEntry {
-  /** The whole entry as it stands. */
-  readonly der: Buffer;
-  /** Magnitude without sign octet. */
-  readonly serial: Buffer;
-  readonly revokedAt: Date;
-  readonly reason: CrlReason;
-  /** False: no reasonCode, which means `unspecified`. */
-  readonly reasonWritten: boolean;
-  readonly invalidSince: Date | undefined;
+/** A CRL read strictly, its entries too. They are walked, not stored: ten million units make a list of many megabytes. */
+export interface Crl extends CrlHead {
+  readonly entryCount: number;
 }
 
 export interface IssuingDistributionPoint {
@@ -78,6 +69,18 @@ const WHAT = 'CRL';
  * @see RFC 5280 section 5
  */
 export function readCrl(der: Buffer, options: { tbsOnly?: boolean } = {}): Crl {
+  const head = readCrlHead(der, options);
+  const cursor = new CrlEntryCursor(head.entriesDer);
+  let entryCount = 0;
+  while (cursor.next()) entryCount += 1;
+  return { ...head, entryCount };
+}
+
+/**
+ * The same without a look at the entries: for those who wrote them, and for those who only pass a list on and have others
+ * to answer meanwhile. A file that was cut short is refused here already.
+ */
+export function readCrlHead(der: Buffer, options: { tbsOnly?: boolean } = {}): CrlHead {
   if (der.length > CRL_BYTES_MAX) throw badDer(WHAT, `is larger than ${CRL_BYTES_MAX} bytes`);
   if (options.tbsOnly === true) return readTbs(der, der, Buffer.alloc(0));
   const outer = readDer(der, TAG.SEQUENCE, WHAT);
@@ -92,17 +95,11 @@ export function readCrl(der: Buffer, options: { tbsOnly?: boolean } = {}): Crl {
   return crl;
 }
 
-export function verifyCrlSignature(crl: Crl, issuerSpki: Spki): boolean {
+export function verifyCrlSignature(crl: CrlHead, issuerSpki: Spki): boolean {
   return verifySignature(crl.signatureAlgorithm, crl.tbsDer, issuerSpki, crl.signature);
 }
 
-/** The entries in the order they stand. */
-export function* crlEntries(crl: Crl): Generator<CrlEntry> {
-  const list = new DerReader(crl.entriesDer, WHAT);
-  while (!list.atEnd) yield readEntry(list);
-}
-
-function readTbs(tbsDer: Buffer, der: Buffer, signature: Buffer): Crl {
+function readTbs(tbsDer: Buffer, der: Buffer, signature: Buffer): CrlHead {
   const fields = readDer(tbsDer, TAG.SEQUENCE, WHAT);
   const version = fields.expect(TAG.INTEGER, 'version 2');
   if (smallIntegerValue(version.content, 'CRL version') !== 1) fields.fail('is not version 2');
@@ -119,7 +116,6 @@ function readTbs(tbsDer: Buffer, der: Buffer, signature: Buffer): Crl {
   const wrapped = fields.optional(0xa0);
   fields.end();
 
-  const entriesDer = list?.content ?? Buffer.alloc(0);
   return {
     der,
     tbsDer,
@@ -128,59 +124,9 @@ function readTbs(tbsDer: Buffer, der: Buffer, signature: Buffer): Crl {
     issuerDer,
     thisUpdate,
     nextUpdate,
-    entriesDer,
-    entryCount: countEntries(entriesDer),
+    entriesDer: list?.content ?? Buffer.alloc(0),
     ...readCrlExtensions(wrapped?.content),
   };
-}
-
-function countEntries(entriesDer: Buffer): number {
-  const list = new DerReader(entriesDer, WHAT);
-  let count = 0;
-  for (; !list.atEnd; count += 1) readEntry(list);
-  return count;
-}
-
-function readEntry(list: DerReader): CrlEntry {
-  const { der, content } = list.expect(TAG.SEQUENCE, 'entry');
-  const fields = new DerReader(content, 'CRL entry');
-  const serial = unsignedMagnitude(fields.expect(TAG.INTEGER, 'serial number').content, 'CRL entry serial');
-  const revokedAt = timeValue(fields.next(), 'revocationDate');
-  let reason: CrlReason | undefined;
-  let invalidSince: Date | undefined;
-  if (!fields.atEnd) {
-    for (const { id, critical, value } of readExtensions(fields, 'CRL entry extensions')) {
-      // Both known ones must not be critical (sections 5.3.1, 5.3.2). certificateIssuer is critical and would make this
-      // entry another issuer's: indirect CRLs are not for us.
-      if (critical || id === OID.certificateIssuer) throw badDer('CRL entry', `has extension ${id} as critical`);
-      if (id === OID.reasonCode) reason = readReason(value);
-      if (id === OID.invalidityDate) invalidSince = readInvalidityDate(value);
-    }
-  }
-  fields.end();
-  return {
-    der,
-    serial,
-    revokedAt,
-    reason: reason ?? 'unspecified',
-    reasonWritten: reason !== undefined,
-    invalidSince,
-  };
-}
-
-function readReason(value: Buffer): CrlReason {
-  const outer = new DerReader(value, 'reasonCode');
-  const reason = crlReasonOf(smallIntegerValue(outer.expect(TAG.ENUMERATED).content, 'reasonCode'));
-  outer.end();
-  if (reason === undefined) throw badDer('reasonCode', 'is not in the list');
-  return reason;
-}
-
-function readInvalidityDate(value: Buffer): Date {
-  const outer = new DerReader(value, 'invalidityDate');
-  const at = timeValue(outer.expect(TAG.GENERALIZED_TIME), 'invalidityDate');
-  outer.end();
-  return at;
 }
 
 type CrlExtensions = Pick<Crl, 'number' | 'deltaBase' | 'aki' | 'distributionPoint' | 'extensionOids'>;

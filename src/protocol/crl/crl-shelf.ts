@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type CrlHealth, crlHealth } from '../../lifecycle/status/index.js';
-import { readCrl } from '../../x509/crl.js';
+import { readCrlHead } from '../../x509/crl.js';
 import { ISSUER_LABEL } from './crl-directory.js';
 
 /** A file for relying parties, ready to be written to a socket. */
@@ -45,12 +45,14 @@ export function makeCrlShelf(deps: CrlShelfDeps): CrlShelf {
   const certificates = new Map<string, ShelfItem>();
   const stamps = new Map<string, string>();
 
+  // OCSP answers wait for what is done here, so neither the entries are walked nor the megabytes hashed: the publisher
+  // linted them, and the head alone tells a file that was cut short.
   const put = (label: string, der: Buffer): void => {
-    const { number, thisUpdate, nextUpdate } = readCrl(der);
+    const { number, thisUpdate, nextUpdate, signature } = readCrlHead(der);
     const held = crls.get(label);
     // Two publishers, or a restored directory: what was shown once is never followed by something older.
     if (number === undefined || (held && held.number >= number)) return;
-    crls.set(label, { item: crlItem(der, thisUpdate), number, thisUpdate, nextUpdate });
+    crls.set(label, { item: crlItem(der, signature, thisUpdate), number, thisUpdate, nextUpdate });
   };
   const attempt = async (work: () => Promise<void>): Promise<void> => {
     try {
@@ -104,18 +106,23 @@ async function namesIn(directory: string): Promise<string[]> {
 }
 
 /** max-age 30 s whatever nextUpdate says: a revocation must be fetchable within a minute (rules 6.3, S7). */
-function crlItem(der: Buffer, thisUpdate: Date): ShelfItem {
-  return item(der, 'application/pkix-crl', 'max-age=30, public, no-transform, must-revalidate', thisUpdate);
+function crlItem(der: Buffer, signature: Buffer, thisUpdate: Date): ShelfItem {
+  const cacheControl = 'max-age=30, public, no-transform, must-revalidate';
+  // A signature is over all the rest, and no two are alike: it names the file as a hash of everything would.
+  return item(der, { type: 'application/pkix-crl', cacheControl, named: signature, thisUpdate });
 }
 
 function certificateItem(der: Buffer): ShelfItem {
-  return item(der, 'application/pkix-cert', 'max-age=3600, public, no-transform', undefined);
+  return item(der, { type: 'application/pkix-cert', cacheControl: 'max-age=3600, public, no-transform', named: der });
 }
 
-function item(body: Buffer, type: string, cacheControl: string, lastModified: Date | undefined): ShelfItem {
-  const etag = `"${createHash('sha256').update(body).digest('hex').slice(0, 32)}"`;
+function item(
+  body: Buffer,
+  { type, cacheControl, named, thisUpdate }: { type: string; cacheControl: string; named: Buffer; thisUpdate?: Date },
+): ShelfItem {
+  const etag = `"${createHash('sha256').update(named).digest('hex').slice(0, 32)}"`;
   const notModifiedHeaders = ['Cache-Control', cacheControl, 'ETag', etag];
-  if (lastModified) notModifiedHeaders.push('Last-Modified', lastModified.toUTCString());
+  if (thisUpdate) notModifiedHeaders.push('Last-Modified', thisUpdate.toUTCString());
   const headers = ['Content-Type', type, 'Content-Length', String(body.length), ...notModifiedHeaders];
   return { body, etag, headers, notModifiedHeaders };
 }
