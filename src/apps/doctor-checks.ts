@@ -1,12 +1,15 @@
 import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { createConnection } from 'node:net';
-import { join } from 'node:path';
+import { join, resolve } from 'node:path';
 import { crlHealth } from '../lifecycle/status/index.js';
 import { critical, type DoctorCheck, fine, warning } from '../operator/cli/finding.js';
 import { type Config, loadConfig } from '../platform/config/config.js';
 import { dataPaths, holderOf } from '../platform/data-directory.js';
 import { openPool } from '../platform/db/pool.pg.js';
+import { asFemtoError } from '../platform/errors.js';
+import { dialHosts } from '../platform/hsm/dial-signer.js';
 import { hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
+import { openLinkIdentity } from '../platform/hsm/link-identity.js';
 import { PinMarker } from '../platform/hsm/pin-marker.js';
 import { readCrl } from '../x509/read-crl.js';
 import { opensslProgram, vendorAnchorLife } from './doctor-vendor.js';
@@ -30,7 +33,7 @@ export function doctorChecks(data: string): DoctorCheck[] {
     { name: 'secrets', run: async () => secretFiles(paths.secrets) },
     { name: 'hierarchy', run: async () => hierarchyLife(data) },
     { name: 'processes', run: async () => supervisor(data) },
-    { name: 'signer', run: () => listens('signer', config().metrics.host, config().metrics.signer) },
+    { name: 'signer', run: () => signerAnswers(config()) },
     {
       name: 'enrol-server',
       run: () => listens('enrol-server', config().listen.enrol.host, config().listen.enrol.port),
@@ -53,6 +56,22 @@ export function doctorChecks(data: string): DoctorCheck[] {
     { name: 'database', run: () => database(data, config()) },
     { name: 'vendor-anchors', run: () => vendorAnchors(data, config()) },
   ];
+}
+
+/** This host's signer by its probes; one of another host by a handshake in which both prove their keys. */
+async function signerAnswers(config: Config) {
+  const { places, keyFile } = config.signer;
+  if (places.length === 0) return listens('signer', config.metrics.host, config.metrics.signer);
+  try {
+    const socket = await dialHosts(places, openLinkIdentity(resolve(keyFile)))('ca');
+    socket.destroy();
+    return fine(`${places.length} on other hosts, one at least answers`);
+  } catch (thrown) {
+    return critical(
+      asFemtoError(thrown).message,
+      'Look at signer.places here, and at listen.clients in signer.yaml there.',
+    );
+  }
 }
 
 /** What the running processes were given; else what a start would read. */

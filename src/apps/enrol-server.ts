@@ -5,7 +5,6 @@
  */
 
 import { join } from 'node:path';
-import { connectSigner } from '../platform/hsm/signer-client.js';
 import { listen } from '../platform/listen.js';
 import { isInPrefixes } from '../platform/net/ip-address.js';
 import { CMP_PATH, createPlainListener } from '../protocol/cmp/plain-listener.js';
@@ -14,6 +13,7 @@ import { watchHandshakes } from '../protocol/device/tls-peer.js';
 import { EST_PATH } from '../protocol/est/est-path.js';
 import { mountPaths } from '../protocol/mount.js';
 import { runApp } from './app-main.js';
+import { openSigner } from './open-signer.js';
 import { openRaIdentity } from './ra-identity.js';
 import { openServerIdentity } from './server-identity.js';
 import { dnsNameOf } from './server-names.js';
@@ -32,7 +32,7 @@ await runApp('enrol-server', async (app) => {
   const { log, config, paths } = app;
   const core = wireCore(app.database({ connectionsMax: DATABASE_CONNECTIONS_MAX }).transactor);
   const alarm = (what: string, facts: Record<string, unknown>): void => log.error({ alarm: true, ...facts }, what);
-  const signer = connectSigner({ runDir: paths.run, role: 'enrol' });
+  const signer = openSigner(config, paths.run, 'enrol');
   const issuance = wireIssuance(core, {
     signer,
     operator: config.operator,

@@ -27,6 +27,7 @@ import { removeHome } from '../platform/db/embedded-postgres-place.js';
 import { openPool, type Pool } from '../platform/db/pool.pg.js';
 import { FemtoError } from '../platform/errors.js';
 import { hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
+import { makeLinkKey, readLinkKey } from '../platform/hsm/link-identity.js';
 import { ocspAskerIfServed } from './ask-ocsp.js';
 import { ceremonyWithTokens, rootCrlsWithTokens } from './ceremony.js';
 import { doctorChecks, effectiveConfig } from './doctor-checks.js';
@@ -107,6 +108,11 @@ export const offlineTools: OfflineTools = {
       ...(await exportLedger(source, out, dataPaths(data).anchors)),
     })),
   backup: (data, out, onTable) => withDatabase(data, (pool) => backup(pool, data, out, onTable)),
+  signerLinkKey: (file) => {
+    const path = resolve(file);
+    const made = makeLinkKey(path);
+    return { file: path, made, spkiSha256: readLinkKey(path).spkiSha256 };
+  },
   reset: (data) => {
     const pid = holderOf(data);
     if (pid !== undefined)

@@ -5,8 +5,8 @@
  */
 
 import { FemtoError } from '../platform/errors.js';
-import { connectSigner } from '../platform/hsm/signer-client.js';
 import { runApp } from './app-main.js';
+import { openSigner } from './open-signer.js';
 import { wireCore } from './wire-core.js';
 import { startWorker } from './wire-worker.js';
 
@@ -18,7 +18,7 @@ await runApp('rotation-worker', async ({ config, paths, log, probes, database })
     throw new FemtoError('BAD_REQUEST', 'The worker needs a database: set DATABASE_URL, or start it with npm start.');
   }
   const core = wireCore(database({ connectionsMax: DATABASE_CONNECTIONS_MAX }).transactor);
-  const signer = connectSigner({ runDir: paths.run, role: 'worker' });
+  const signer = openSigner(config, paths.run, 'worker');
   const worker = await startWorker({
     core,
     signer,

@@ -1,6 +1,6 @@
 /**
  * The signer: starts one process per key class, lets them log in one after another, and replaces one that hangs.
- * Reachable by: enrol-, status-server and worker over unix sockets (one a role). Signs with: nothing itself; its class
+ * Reachable by: enrol-, status-server and worker over unix sockets (one a role), from other hosts over one mTLS port. Signs with: nothing itself; its class
  * processes use the online token. Writes: nothing; its class processes write the signer's state directory.
  *
  *   node dist/apps/signer.js [--config femtopki.yaml] [--data DIR]   probes on metrics.signer of the configuration
@@ -13,6 +13,7 @@ import { loadConfig } from '../platform/config/config.js';
 import { asFemtoError } from '../platform/errors.js';
 import { KEY_CLASSES } from '../platform/hsm/key-class.js';
 import { readSignerConfig, signerConfigPath } from '../platform/hsm/signer-config.js';
+import { listenForHosts } from '../platform/hsm/signer-port.js';
 import { holdSingleInstance } from '../platform/hsm/single-instance.js';
 import { prepareSocketsDir } from '../platform/hsm/socket-path.js';
 import { runSignerClass } from './signer-class.js';
@@ -65,6 +66,10 @@ async function main(): Promise<void> {
   for (const signal of ['SIGTERM', 'SIGINT'] as const) process.once(signal, () => void parent.stop(0));
   // A supervisor that was killed cannot send a signal; its closed channel is one. Never fires when started alone.
   process.once('disconnect', () => void parent.stop(0));
+  if (config.listen) {
+    await listenForHosts(config.listen, config.runDir, (why, facts) => log.warn(facts, why));
+    log.info({ host: config.listen.host, port: config.listen.port }, 'listening for servers on other hosts');
+  }
   parent.start();
 }
 

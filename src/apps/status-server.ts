@@ -8,7 +8,6 @@ import { makeIssuerDirectory } from '../lifecycle/registry/index.js';
 import { issuerStore } from '../lifecycle/registry/issuer-store.pg.js';
 import { type CrlHealth, OCSP_SIGNER_ALARM_DAYS } from '../lifecycle/status/index.js';
 import { hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
-import { connectSigner } from '../platform/hsm/signer-client.js';
 import { listen } from '../platform/listen.js';
 import type { Logger } from '../platform/log.js';
 import { makeRefusalCounter } from '../platform/refusals.js';
@@ -16,6 +15,7 @@ import { openRefusalStore } from '../platform/refusals.pg.js';
 import type { OcspEvent } from '../protocol/ocsp/ocsp-http.js';
 import { pemBlocks } from '../x509/pem.js';
 import { type App, runApp } from './app-main.js';
+import { openSigner } from './open-signer.js';
 import { openProcessKey } from './process-key.js';
 import { processKeyName } from './server-names.js';
 import { createStatusListener } from './status-listener.js';
@@ -39,7 +39,7 @@ void runApp('status-server', async (app) => {
     { machines: core.machines, clock: core.clock, log, certificateOf: certificateDer(core) },
     { kind: 'time', name: processKeyName('time') },
   );
-  const signer = connectSigner({ runDir: paths.run, role: 'status' });
+  const signer = openSigner(config, paths.run, 'status');
   const refusals = makeRefusalCounter(openRefusalStore(primary.transactor), (err) =>
     log.warn({ err }, 'refusals are not written'),
   );

@@ -164,7 +164,8 @@ async function startProcesses(
     );
     return made;
   };
-  const signer = await startAll('signer', ['signer']);
+  const isSignerHere = context.config.signer.places.length === 0;
+  const signer = isSignerHere ? await startAll('signer', ['signer']) : [];
   await ensureServices(context);
   const names = PROCESS_NAMES.filter((name) => name !== 'signer');
   const servers = await startAll(names.join(', '), names);

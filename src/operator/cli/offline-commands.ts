@@ -40,6 +40,8 @@ export interface OfflineTools {
     onTable: (name: string, done: number, of: number) => void,
   ): Promise<Record<string, unknown>>;
   reset(data: string): void;
+  /** Makes the key of a line between a signer and a server on another host, where there is none. */
+  signerLinkKey(file: string): { file: string; made: boolean; spkiSha256: string };
 }
 
 export function addOfflineCommands(program: Command, tools: OfflineTools): void {
@@ -47,6 +49,26 @@ export function addOfflineCommands(program: Command, tools: OfflineTools): void 
   addDoctor(program, tools);
   addAudit(program, tools);
   addCare(program, tools);
+  addSigner(program, tools);
+}
+
+function addSigner(program: Command, tools: OfflineTools): void {
+  withExamples(
+    program
+      .command('signer')
+      .description('signers on hosts of their own')
+      .command('link-key')
+      .description(
+        'makes this host’s key for the line between signer and server, and prints what the other end must be told',
+      )
+      .option('--file <path>', 'where the key lies, mode 0600', './data/secrets/signer-link.key')
+      .action((options: { file: string }, command: Command) => {
+        print(tools.signerLinkKey(options.file), globalsOf(command).output);
+        note('Tell the other end spkiSha256: signer.places in femtopki.yaml, listen.clients in signer.yaml.');
+      }),
+    'signer link-key',
+    'signer link-key --file /etc/femtopki/signer-link.key -o json',
+  );
 }
 
 function addCa(program: Command, tools: OfflineTools): void {

@@ -80,6 +80,23 @@ export const configSchema = z.strictObject({
     /** The PKCS#11 module's shared library. */
     module: filePath('/usr/lib/softhsm/libsofthsm2.so').default('/usr/lib/softhsm/libsofthsm2.so'),
   }),
+  /** Signers on hosts of their own. Without places the signer runs on this host and is reached by its unix sockets. */
+  signer: section({
+    /** In order of preference; all hold the same keys. `spkiSha256`: what femtopki signer link-key prints there. */
+    places: z
+      .array(
+        z.strictObject({
+          host: z.string().min(1).max(253),
+          port: z.int().min(1).max(65_535),
+          spkiSha256: z.string().regex(/^[0-9a-f]{64}$/, 'must be 64 hex digits'),
+        }),
+      )
+      .max(8)
+      .default([])
+      .meta({ example: [{ host: 'signer1.internal', port: 8470, spkiSha256: 'a'.repeat(64) }] }),
+    /** This host's key towards them (0600): femtopki signer link-key makes it. */
+    keyFile: filePath('./data/secrets/signer-link.key').default('./data/secrets/signer-link.key'),
+  }),
   listen: section({
     /** TLS: device and factory REST `/v1`, EST and CMP under `/.well-known/`. */
     enrol: listener(8443),

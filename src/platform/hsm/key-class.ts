@@ -25,6 +25,9 @@ export const PURPOSES_OF_ROLE = {
   worker: ['services', 'preissue', 'ocsp-signer', 'crl', 'audit-head'],
 } as const satisfies Record<SignerRole, readonly SignPurpose[]>;
 
+/** Every role, e.g. for a file that gives one to a key. */
+export const LINK_ROLES = ['enrol', 'status', 'worker'] as const satisfies readonly SignerRole[];
+
 export function mayAsk(role: SignerRole, purpose: SignPurpose): boolean {
   return (PURPOSES_OF_ROLE[role] as readonly SignPurpose[]).includes(purpose);
 }

@@ -1,9 +1,9 @@
 /** The servers' side of the signer's sockets: reconnecting, pipelined, and never an exception for a token fault. */
-import { createConnection, type Socket } from 'node:net';
+import type { Socket } from 'node:net';
 import type { Signer, SignerRole, SignRequest, SignResult } from '../signer.js';
+import { type Dial, dialHere } from './dial-signer.js';
 import { decodeResults, encodeRequests, FRAME_BYTES_MAX, FRAME_ITEMS_MAX, FrameReader } from './frames.js';
 import { CLASS_OF_PURPOSE, KEY_CLASSES, type KeyClass, mayAsk } from './key-class.js';
-import { signerSocketPath } from './socket-path.js';
 
 const DEADLINE_MS = 5_000;
 /** Frames stay small so that a big batch's first rows are signed while its last ones are still on the way. */
@@ -14,14 +14,18 @@ export interface SignerClientOptions {
   /** The installation's run directory, which holds the sockets or the file that points to them. */
   readonly runDir: string;
   readonly role: SignerRole;
+  /** Another way to a signer than this host's sockets. */
+  readonly dial?: Dial;
   /** Milliseconds until a row without an answer says HSM_UNAVAILABLE; default 5,000. */
   readonly deadlineMs?: number;
 }
 
 /** Connects at the first request and again after every loss; works with a signer that starts later. */
 export function connectSigner(options: SignerClientOptions): Signer {
+  const dial = options.dial ?? dialHere(options.runDir, options.role);
+  const deadlineMs = options.deadlineMs ?? DEADLINE_MS;
   const lines = new Map<KeyClass, SignerLine>(
-    KEY_CLASSES.map((keyClass) => [keyClass, new SignerLine(options, keyClass)]),
+    KEY_CLASSES.map((keyClass) => [keyClass, new SignerLine(() => dial(keyClass), deadlineMs)]),
   );
   return {
     async sign(requests) {
@@ -57,40 +61,53 @@ export function connectSigner(options: SignerClientOptions): Signer {
 
 /** One socket to one class process. */
 class SignerLine {
-  private socket: Socket | undefined;
+  private line: Promise<Socket> | undefined;
   private nextId = 1;
   private readonly waiting = new Map<number, (results: SignResult[] | undefined, why: string) => void>();
 
   constructor(
-    private readonly options: SignerClientOptions,
-    private readonly keyClass: KeyClass,
+    private readonly dial: () => Promise<Socket>,
+    private readonly deadlineMs: number,
   ) {}
 
   ask(requests: readonly SignRequest[]): Promise<SignResult[]> {
     return new Promise((resolve) => {
       const id = this.nextId;
       this.nextId = (this.nextId + 1) % 0xffffffff;
-      const timer = setTimeout(
-        () => settle(undefined, 'The signer did not answer in time.'),
-        this.options.deadlineMs ?? DEADLINE_MS,
-      );
+      const timer = setTimeout(() => settle(undefined, 'The signer did not answer in time.'), this.deadlineMs);
       const settle = (results: SignResult[] | undefined, why: string): void => {
         clearTimeout(timer);
         this.waiting.delete(id);
         resolve(results ?? requests.map(() => unavailable(why)));
       };
       this.waiting.set(id, settle);
-      this.connected().write(encodeRequests(id, requests));
+      const line = this.connected();
+      line.then(
+        (socket) => {
+          // A row that waited for the line longer than its deadline has had its answer.
+          if (this.waiting.has(id)) socket.write(encodeRequests(id, requests));
+        },
+        (fault: Error) => settle(undefined, fault.message),
+      );
     });
   }
 
   close(): void {
-    this.lose('The signer client was closed.');
+    this.lose(this.line, 'The signer client was closed.');
   }
 
-  private connected(): Socket {
-    if (this.socket && !this.socket.destroyed) return this.socket;
-    const socket = createConnection(signerSocketPath(this.options.runDir, this.keyClass, this.options.role));
+  private connected(): Promise<Socket> {
+    if (this.line) return this.line;
+    const line = this.dial();
+    this.line = line;
+    line.then(
+      (socket) => this.listen(socket, line),
+      (fault: Error) => this.lose(line, fault.message),
+    );
+    return line;
+  }
+
+  private listen(socket: Socket, line: Promise<Socket>): void {
     const frames = new FrameReader(FRAME_BYTES_MAX);
     socket.on('data', (chunk) => {
       try {
@@ -107,17 +124,18 @@ class SignerLine {
     socket.on('error', (fault) => {
       cause = `The signer cannot be reached (${'code' in fault ? String(fault.code) : fault.name}).`;
     });
-    socket.on('close', () => {
-      if (this.socket === socket) this.lose(cause);
-    });
-    this.socket = socket;
-    return socket;
+    socket.on('close', () => this.lose(line, cause));
+    // Lost between the dial's end and our listening.
+    if (socket.destroyed) this.lose(line, cause);
   }
 
-  private lose(why: string): void {
-    const socket = this.socket;
-    this.socket = undefined;
-    socket?.destroy();
+  private lose(line: Promise<Socket> | undefined, why: string): void {
+    if (line === undefined || this.line !== line) return;
+    this.line = undefined;
+    line.then(
+      (socket) => socket.destroy(),
+      () => undefined,
+    );
     for (const settle of [...this.waiting.values()]) settle(undefined, why);
   }
 }

@@ -6,6 +6,7 @@ import { dirname, resolve } from 'node:path';
 import { parse } from 'yaml';
 import { z } from 'zod';
 import { FemtoError } from '../errors.js';
+import { LINK_ROLES } from './key-class.js';
 
 const label = z.string().regex(/^[a-z0-9][a-z0-9-]{0,62}$/, 'a key label has lower-case letters, digits and hyphens');
 const dottedOid = z.string().regex(/^[0-2](\.\d+)+$/, 'an object identifier in dotted form');
@@ -41,6 +42,26 @@ const configSchema = z.strictObject({
   stateDir: z.string().min(1),
   /** Unix sockets. */
   runDir: z.string().min(1),
+  /** The mTLS port for servers on other hosts; absent: none. */
+  listen: z
+    .strictObject({
+      host: z.string().min(1),
+      port: z.int().min(1).max(65_535),
+      /** This host's link key: femtopki signer link-key makes it. */
+      keyFile: z.string().min(1),
+      /** Who may call. The key gives the role, as the socket does on this host. */
+      clients: z
+        .array(
+          z.strictObject({
+            name: z.string().regex(/^[a-z0-9][a-z0-9.-]{0,62}$/, 'lower-case letters, digits, dots and hyphens'),
+            role: z.enum(LINK_ROLES),
+            spkiSha256: z.string().regex(/^[0-9a-f]{64}$/, '64 hex digits, as femtopki signer link-key prints them'),
+          }),
+        )
+        .min(1)
+        .max(64),
+    })
+    .optional(),
   /**
    * Calls into the token at one time, for each key class; default: one a core, 4 at most. A token behind a network wants
    * as many as its rate times its answer time, e.g. 8 for 3,000/s and 1 ms with room to spare.
@@ -120,6 +141,7 @@ export function readSignerConfig(path: string): SignerConfig {
     hierarchyFile: resolve(from, config.hierarchyFile),
     stateDir: resolve(from, config.stateDir),
     runDir: resolve(from, config.runDir),
+    ...(config.listen && { listen: { ...config.listen, keyFile: resolve(from, config.listen.keyFile) } }),
   };
 }
 
