@@ -116,6 +116,7 @@ describe('the database goes away', () => {
     const inner = transactorOf(pool);
     const transactor: typeof inner = {
       run: (work) => inner.run(work),
+      runTogether: (work) => inner.runTogether(work),
       read: {
         query: (sql, params) =>
           isDown ? Promise.reject(new Error('connection refused')) : inner.read.query(sql, params),

@@ -113,7 +113,7 @@ export function fuzzRooms(): FuzzRooms {
       enrolBySecret: async ({ csr }) => ({ certificate: grant('enrolBySecret', csr), chain: CHAIN }),
     },
     store,
-    transactor: { run: (work) => work(NO_DATABASE), read: NO_DATABASE },
+    transactor: { run: (work) => work(NO_DATABASE), runTogether: (work) => work(NO_DATABASE), read: NO_DATABASE },
     certificateOf: async () => GRANTED.certificate.der,
     certificatesOf: async () => [HOLDERS.operational.certificate.der],
     chainOf: async () => CHAIN,
@@ -151,10 +151,11 @@ async function issuerOf({ der }: { readonly der: Buffer }): Promise<Issuer | nul
   return verifyCertificateSignature(certificate, readSpki(issuer.spkiDer)) ? issuer : null;
 }
 
+const refuseWriting = (): Promise<never> => Promise.reject(new Error('nothing is written here'));
 const NO_DATABASE = { query: () => Promise.reject(new Error('there is no database here')) };
 
 const authentication: AuthenticationDeps = {
-  transactor: { run: () => Promise.reject(new Error('nothing is written here')), read: NO_DATABASE },
+  transactor: { run: refuseWriting, runTogether: refuseWriting, read: NO_DATABASE },
   clock: { now: () => CLOCK },
   issuers: {
     all: async () => ISSUERS,

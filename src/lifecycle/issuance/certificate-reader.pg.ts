@@ -1,3 +1,5 @@
+import { byteaArray } from '../../platform/db/bytea-array.js';
+import { oneOf } from '../../platform/db/set-statement.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { CertificateRecord } from '../model/index.js';
 import type { CertificateKey, CertificateReader } from './issuance.js';
@@ -9,8 +11,10 @@ const COLUMNS = `issuer_id AS "issuerId", serial, purpose, unit_id AS "unitId", 
 /** A key has one certificate, or two after a lost answer. */
 const OF_ONE_KEY_MAX = 4;
 
+const record = oneOf(recordsByKey);
+
 export const certificateReader: CertificateReader = {
-  record,
+  record: (tx, key) => record(tx, key),
   byAttempt: async (tx, attemptId) => {
     const { rows } = await tx.query<CertificateKey>(
       `SELECT issuer_id AS "issuerId", serial, not_after AS "notAfter" FROM issuance_intent
@@ -39,13 +43,25 @@ export const certificateReader: CertificateReader = {
   },
 };
 
-async function record(
-  tx: Transaction,
-  { issuerId, serial, notAfter }: CertificateKey,
-): Promise<CertificateRecord | null> {
-  const { rows } = await tx.query<CertificateRecord>(
-    `SELECT ${COLUMNS} FROM certificate WHERE not_after = $1 AND issuer_id = $2 AND serial = $3`,
-    [notAfter, issuerId, serial],
+async function recordsByKey(tx: Transaction, keys: readonly CertificateKey[]): Promise<(CertificateRecord | null)[]> {
+  const { rows } = await tx.query<CertificateRecord & { n: number }>(
+    `SELECT k.n::int AS n, ${COLUMNS}
+     FROM unnest($1::timestamptz[], $2::smallint[], $3::bytea[]) WITH ORDINALITY AS k(k_not_after, k_issuer_id, k_serial, n)
+       JOIN certificate ON not_after = k_not_after AND issuer_id = k_issuer_id AND serial = k_serial
+     WHERE not_after >= $4 AND not_after <= $5`,
+    [
+      keys.map(({ notAfter }) => notAfter),
+      keys.map(({ issuerId }) => issuerId),
+      byteaArray(keys.map(({ serial }) => serial)),
+      extreme(keys, Math.min),
+      extreme(keys, Math.max),
+    ],
   );
-  return rows[0] ?? null;
+  const found = new Map(rows.map(({ n, ...record }) => [n, record]));
+  return keys.map((_, index) => found.get(index + 1) ?? null);
+}
+
+/** Bounds that let the planner skip every other month's partition, which it can where it plans for these very values. */
+function extreme(keys: readonly CertificateKey[], pick: (...ms: number[]) => number): Date {
+  return new Date(pick(...keys.map(({ notAfter }) => notAfter.getTime())));
 }

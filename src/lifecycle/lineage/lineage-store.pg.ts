@@ -1,44 +1,41 @@
+import { byteaArray } from '../../platform/db/bytea-array.js';
+import { oneOf } from '../../platform/db/set-statement.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { LineageSlot } from '../model/index.js';
 import type { Lineage } from './lineage.js';
-import type { LineageStore } from './lineage-store.js';
+import type { CertificateName, ConfirmedSlot, LineageStore, SlotConfirmation } from './lineage-store.js';
 
-const SLOT = `id, lineage_id AS "lineageId", unit_id AS "unitId", generation, state, spki_hash AS "spkiHash",
-  issuer_id AS "issuerId", serial, not_before AS "notBefore", not_after AS "notAfter", attempt_id AS "attemptId",
-  preissued, renew_from AS "renewFrom", renew_until AS "renewUntil", created_at AS "createdAt",
-  confirmed_at AS "confirmedAt", displaced_at AS "displacedAt"`;
+const SLOT = `s.id, s.lineage_id AS "lineageId", s.unit_id AS "unitId", s.generation, s.state, s.spki_hash AS "spkiHash",
+  s.issuer_id AS "issuerId", s.serial, s.not_before AS "notBefore", s.not_after AS "notAfter",
+  s.attempt_id AS "attemptId", s.preissued, s.renew_from AS "renewFrom", s.renew_until AS "renewUntil",
+  s.created_at AS "createdAt", s.confirmed_at AS "confirmedAt", s.displaced_at AS "displacedAt"`;
 
 const LINEAGE = `id, unit_id AS "unitId", state, opened_at AS "openedAt", closed_at AS "closedAt",
   close_reason AS "closeReason", token_hash AS "tokenHash", last_soft_at AS "lastSoftAt"`;
 
+const slotBySerial = oneOf(slotsBySerial);
+const slotsOfLineage = oneOf(slotsOfLineages);
+const lineage = oneOf((tx, ids: readonly number[]) => lineagesById(tx, ids, ''));
+// In id order, so that two sets with crossed lineages wait for each other instead of deadlocking.
+const lockedLineage = oneOf((tx, ids: readonly number[]) => lineagesById(tx, ids, 'FOR NO KEY UPDATE'));
+const confirm = oneOf(confirmSlots);
+
 export const lineageStore: LineageStore = {
-  slotBySerial: (tx, issuerId, serial) =>
-    one<LineageSlot>(tx, `SELECT ${SLOT} FROM lineage_slot WHERE issuer_id = $1 AND serial = $2`, [issuerId, serial]),
+  slotBySerial: (tx, issuerId, serial) => slotBySerial(tx, { issuerId, serial }),
   slotsByKey: async (tx, spkiHash) => {
-    const sql = `SELECT ${SLOT} FROM lineage_slot WHERE spki_hash = $1 ORDER BY id DESC`;
+    const sql = `SELECT ${SLOT} FROM lineage_slot s WHERE s.spki_hash = $1 ORDER BY s.id DESC`;
     return (await tx.query<LineageSlot>(sql, [spkiHash])).rows;
   },
-  slotById: (tx, slotId) => one<LineageSlot>(tx, `SELECT ${SLOT} FROM lineage_slot WHERE id = $1`, [slotId]),
-  lineage: (tx, lineageId, lock) =>
-    one<Lineage>(tx, `SELECT ${LINEAGE} FROM lineage WHERE id = $1${lock ? ' FOR NO KEY UPDATE' : ''}`, [lineageId]),
+  slotById: (tx, slotId) => one<LineageSlot>(tx, `SELECT ${SLOT} FROM lineage_slot s WHERE s.id = $1`, [slotId]),
+  lineage: (tx, lineageId, lock) => (lock ? lockedLineage : lineage)(tx, lineageId),
   liveLineageOfUnit: (tx, unitId, lock) =>
     one<Lineage>(
       tx,
       `SELECT ${LINEAGE} FROM lineage WHERE unit_id = $1 AND state <> 'closed'${lock ? ' FOR NO KEY UPDATE' : ''}`,
       [unitId],
     ),
-  slots: async (tx, lineageId) => {
-    const sql = `SELECT ${SLOT} FROM lineage_slot WHERE lineage_id = $1 ORDER BY generation, id`;
-    return (await tx.query<LineageSlot>(sql, [lineageId])).rows;
-  },
-  confirm: async (tx, { slotId, at, by, lineId }) => {
-    const { rowCount } = await tx.query(
-      `UPDATE lineage_slot SET state = 'confirmed', confirmed_at = $2, confirmed_by = $3, line_id = coalesce($4, line_id)
-       WHERE id = $1 AND state = 'pending'`,
-      [slotId, at, by, lineId],
-    );
-    return rowCount === 1;
-  },
+  slots: (tx, lineageId) => slotsOfLineage(tx, lineageId),
+  confirm: (tx, change) => confirm(tx, change),
   refuse: async (tx, { slotId, at }) => {
     const { rows } = await tx.query<{ lineageId: number }>(
       `UPDATE lineage_slot SET state = 'displaced', displaced_at = $2 WHERE id = $1 AND state = 'pending'
@@ -94,4 +91,61 @@ export const lineageStore: LineageStore = {
 
 async function one<Row extends object>(tx: Transaction, sql: string, params: readonly unknown[]): Promise<Row | null> {
   return (await tx.query<Row>(sql, params)).rows[0] ?? null;
+}
+
+async function slotsBySerial(tx: Transaction, names: readonly CertificateName[]): Promise<(LineageSlot | null)[]> {
+  const { rows } = await tx.query<LineageSlot & { n: number }>(
+    `SELECT k.n, ${SLOT}
+     FROM unnest($1::smallint[], $2::bytea[]) WITH ORDINALITY AS k(issuer_id, serial, n)
+       JOIN lineage_slot s ON s.issuer_id = k.issuer_id AND s.serial = k.serial`,
+    [names.map(({ issuerId }) => issuerId), byteaArray(names.map(({ serial }) => serial))],
+    { preparedAs: 'slots-by-serial' },
+  );
+  const found = new Map(rows.map(({ n, ...slot }) => [n, slot]));
+  return names.map((_, index) => found.get(index + 1) ?? null);
+}
+
+async function slotsOfLineages(tx: Transaction, lineageIds: readonly number[]): Promise<LineageSlot[][]> {
+  const { rows } = await tx.query<LineageSlot>(
+    `SELECT ${SLOT} FROM lineage_slot s WHERE s.lineage_id = ANY($1::bigint[]) ORDER BY s.generation, s.id`,
+    [lineageIds],
+    { preparedAs: 'slots-of-lineages' },
+  );
+  const byLineage = new Map<number, LineageSlot[]>(lineageIds.map((id) => [id, []]));
+  for (const slot of rows) byLineage.get(slot.lineageId)?.push(slot);
+  return lineageIds.map((id) => byLineage.get(id) ?? []);
+}
+
+async function lineagesById(tx: Transaction, ids: readonly number[], lock: string): Promise<(Lineage | null)[]> {
+  const { rows } = await tx.query<Lineage>(
+    `SELECT ${LINEAGE} FROM lineage WHERE id = ANY($1::bigint[]) ORDER BY id ${lock}`,
+    [ids],
+    { preparedAs: lock === '' ? 'lineages' : 'lineages-locked' },
+  );
+  const found = new Map(rows.map((row) => [row.id, row]));
+  return ids.map((id) => found.get(id) ?? null);
+}
+
+async function confirmSlots(tx: Transaction, changes: readonly SlotConfirmation[]): Promise<(ConfirmedSlot | null)[]> {
+  const { rows } = await tx.query<ConfirmedSlot>(
+    `UPDATE lineage_slot s
+     SET state = 'confirmed', confirmed_at = c.at, confirmed_by = c.by, line_id = coalesce(c.line_id, s.line_id)
+     FROM unnest($1::bigint[], $2::timestamptz[], $3::text[], $4::int[]) AS c(id, at, by, line_id), unit u
+     WHERE s.id = c.id AND s.state = 'pending' AND u.id = s.unit_id
+     RETURNING ${SLOT}, u.serial_number AS "unitSerialNumber"`,
+    [
+      changes.map(({ slotId }) => slotId),
+      changes.map(({ at }) => at),
+      changes.map(({ by }) => by),
+      changes.map(({ lineId }) => lineId),
+    ],
+    { preparedAs: 'slots-confirm' },
+  );
+  const confirmed = new Map(rows.map((row) => [row.id, row]));
+  return changes.map(({ slotId }) => {
+    const row = confirmed.get(slotId) ?? null;
+    // Asked for twice in one set: one of them did it.
+    confirmed.delete(slotId);
+    return row;
+  });
 }

@@ -11,11 +11,8 @@ export interface LineageStore {
   liveLineageOfUnit(tx: Transaction, unitId: number, lock: boolean): Promise<Lineage | null>;
   /** Oldest generation first, then by id. */
   slots(tx: Transaction, lineageId: number): Promise<LineageSlot[]>;
-  /** pending → confirmed; false when the row was not pending. */
-  confirm(
-    tx: Transaction,
-    change: { slotId: number; at: Date; by: ConfirmedBy; lineId: number | null },
-  ): Promise<boolean>;
+  /** pending → confirmed; null when the row was not pending. */
+  confirm(tx: Transaction, change: SlotConfirmation): Promise<ConfirmedSlot | null>;
   /** pending → displaced, counted as the lineage's displacement of this hour. */
   refuse(tx: Transaction, change: { slotId: number; at: Date }): Promise<'refused' | 'not-pending' | 'too-soon'>;
   touch(tx: Transaction, change: { slotId: number; at: Date; lineId: number | null }): Promise<void>;
@@ -29,4 +26,21 @@ export interface LineageStore {
   ): Promise<boolean>;
   /** `serial_number` of a lineage's unit, for the ledger. */
   unitSerialNumber(tx: Transaction, lineageId: number): Promise<string>;
+}
+
+export interface CertificateName {
+  readonly issuerId: number;
+  readonly serial: Buffer;
+}
+
+export interface SlotConfirmation {
+  readonly slotId: number;
+  readonly at: Date;
+  readonly by: ConfirmedBy;
+  readonly lineId: number | null;
+}
+
+/** A slot as it is afterwards, and whose it is, for the ledger. */
+export interface ConfirmedSlot extends LineageSlot {
+  readonly unitSerialNumber: string;
 }

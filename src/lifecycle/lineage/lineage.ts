@@ -35,8 +35,9 @@ export interface Lineages {
   slotBySerial(tx: Transaction, issuerId: number, serial: Buffer): Promise<LineageSlot | null>;
   /** The newest slot that holds this key, living ones first. */
   slotByKey(tx: Transaction, spkiHash: Buffer): Promise<LineageSlot | null>;
-  /** Lineage and slots; `lock` takes the lineage row FOR UPDATE. */
-  view(tx: Transaction, lineageId: number, options?: { lock?: boolean }): Promise<LineageView | null>;
+  view(tx: Transaction, lineageId: number): Promise<LineageView | null>;
+  /** The lineage as it stays until commit: nobody else changes it, or what takes this lock first. */
+  lock(tx: Transaction, lineageId: number): Promise<Lineage | null>;
   /** The unit's lineage that is open or quarantined. */
   liveViewOfUnit(tx: Transaction, unitId: number, options?: { lock?: boolean }): Promise<LineageView | null>;
 

@@ -20,8 +20,8 @@ export function makeLineages(deps: LineagesDeps): Lineages {
       const slots = await store.slotsByKey(tx, spkiHash);
       return slots.find(isStanding) ?? slots[0] ?? null;
     },
-    view: async (tx, lineageId, options) =>
-      viewOf(store, tx, await store.lineage(tx, lineageId, options?.lock === true)),
+    view: async (tx, lineageId) => viewOf(store, tx, await store.lineage(tx, lineageId, false)),
+    lock: (tx, lineageId) => store.lineage(tx, lineageId, true),
     liveViewOfUnit: async (tx, unitId, options) =>
       viewOf(store, tx, await store.liveLineageOfUnit(tx, unitId, options?.lock === true)),
 
@@ -63,8 +63,9 @@ async function confirmSlot(
   { slotId, by, at, actor, lineId }: Parameters<Lineages['confirmSlot']>[1],
 ): Promise<boolean> {
   const confirmed = await store.confirm(tx, { slotId, at, by, lineId: lineId ?? null });
-  const slot = await store.slotById(tx, slotId);
-  if (slot === null || (!confirmed && slot.state !== 'confirmed')) {
+  if (confirmed === null) {
+    const slot = await store.slotById(tx, slotId);
+    if (slot?.state === 'confirmed') return false;
     throw new FemtoError(
       'STATE_CONFLICT',
       'This certificate cannot be confirmed; renew again and confirm the newest.',
@@ -73,10 +74,9 @@ async function confirmSlot(
       },
     );
   }
-  if (!confirmed) return false;
-  const subject = `unit:${await store.unitSerialNumber(tx, slot.lineageId)}`;
+  const subject = `unit:${confirmed.unitSerialNumber}`;
   await ledger.append(tx, [
-    { kind: 'lineage.confirmed', subject, at, body: { ...slotFacts(slot), by, actor: actor ?? null } },
+    { kind: 'lineage.confirmed', subject, at, body: { ...slotFacts(confirmed), by, actor: actor ?? null } },
   ]);
   return true;
 }

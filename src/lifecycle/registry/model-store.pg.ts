@@ -1,19 +1,20 @@
-import type { ListedModel, Tolerance, UnitModel } from './model.js';
+import { oneOf } from '../../platform/db/set-statement.js';
+import type { Transaction } from '../../platform/db/transaction.js';
+import type { ListedModel, ModelKey, Tolerance, UnitModel } from './model.js';
 import type { ModelStore } from './model-store.js';
 
 const COLUMNS = `m.maker_id AS "makerId", m.model, m.label, m.tolerances, m.mac_allowed AS "macAllowed"`;
 
 type ModelRow<Model extends UnitModel> = Omit<Model, 'tolerances'> & { tolerances: Tolerance[] };
 
+const model = oneOf(modelsByKey);
+
 export const modelStore: ModelStore = {
-  model: async (tx, { makerId, model }, lock) => {
+  model: async (tx, key, lock) => {
+    const { makerId } = key;
     // A row that is not there cannot be locked; its maker's can, so that two who configure it first take turns.
     if (lock !== undefined) await tx.query('SELECT 1 FROM maker WHERE id = $1 FOR NO KEY UPDATE', [makerId]);
-    const { rows } = await tx.query<ModelRow<UnitModel>>(
-      `SELECT ${COLUMNS} FROM unit_model m WHERE m.maker_id = $1 AND m.model = $2`,
-      [makerId, model],
-    );
-    return rows[0] === undefined ? null : modelOf(rows[0]);
+    return model(tx, key);
   },
 
   modelByLabel: async (tx, label) => {
@@ -51,4 +52,19 @@ export const modelStore: ModelStore = {
 
 function modelOf<Model extends UnitModel>(row: ModelRow<Model>): Model {
   return { ...row, tolerances: new Set(row.tolerances) } as unknown as Model;
+}
+
+async function modelsByKey(tx: Transaction, keys: readonly ModelKey[]): Promise<(UnitModel | null)[]> {
+  const asked = new Map(keys.map((key) => [nameOf(key), key]));
+  const { rows } = await tx.query<ModelRow<UnitModel>>(
+    `SELECT ${COLUMNS} FROM unnest($1::int[], $2::text[]) AS k(maker_id, model) JOIN unit_model m USING (maker_id, model)`,
+    [[...asked.values()].map(({ makerId }) => makerId), [...asked.values()].map(({ model: name }) => name)],
+    { preparedAs: 'models' },
+  );
+  const found = new Map(rows.map((row) => [nameOf(row), modelOf(row)]));
+  return keys.map((key) => found.get(nameOf(key)) ?? null);
+}
+
+function nameOf({ makerId, model: name }: ModelKey): string {
+  return `${makerId}/${name}`;
 }

@@ -1,4 +1,5 @@
 import { byteaArray } from '../../platform/db/bytea-array.js';
+import { oneOf } from '../../platform/db/set-statement.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
 import type { Unit, UnitState } from '../model/index.js';
@@ -12,8 +13,17 @@ const UNIT_COLUMNS = `id, maker_id AS "makerId", batch_id AS "batchId", serial_n
 // NO KEY UPDATE: a state change must not make every insert of a row that refers to the unit wait.
 const LOCK_CLAUSE: Readonly<Record<RowLock, string>> = { share: 'FOR SHARE', update: 'FOR NO KEY UPDATE' };
 
+const byId = {
+  free: oneOf((tx, ids: readonly number[]) => unitsById(tx, ids, '')),
+  share: oneOf((tx, ids: readonly number[]) => unitsById(tx, ids, LOCK_CLAUSE.share)),
+  update: oneOf((tx, ids: readonly number[]) => unitsById(tx, ids, LOCK_CLAUSE.update)),
+} as const;
+const touchContact = oneOf(touchContacts);
+const profile = oneOf(profilesByName);
+
 export const unitStore: UnitStore = {
   find: async (tx, by, lock) => {
+    if ('id' in by) return byId[lock ?? 'free'](tx, by.id);
     const [column, value] = keyOf(by);
     const { rows } = await tx.query<Unit>(
       `SELECT ${UNIT_COLUMNS} FROM unit WHERE ${column} = $1 ${lock === undefined ? '' : LOCK_CLAUSE[lock]}`,
@@ -67,13 +77,7 @@ export const unitStore: UnitStore = {
     );
   },
 
-  touchContact: async (tx, unitId, at, stepMs) => {
-    await tx.query(
-      `UPDATE unit SET last_contact_at = $2
-       WHERE id = $1 AND (last_contact_at IS NULL OR last_contact_at + make_interval(secs => $3 / 1000.0) <= $2)`,
-      [unitId, at, stepMs],
-    );
-  },
+  touchContact: (tx, unitId, at, stepMs) => touchContact(tx, { unitId, at, stepMs }),
 
   writeProfile: async (tx, unitId, profile) => {
     await tx.query('UPDATE unit SET profile = $2 WHERE id = $1', [unitId, profile]);
@@ -83,14 +87,7 @@ export const unitStore: UnitStore = {
     await tx.query('UPDATE unit SET line_id = $2 WHERE id = $1', [unitId, lineId]);
   },
 
-  profile: async (tx, name) => {
-    const { rows } = await tx.query<Profile>(
-      `SELECT name, life_seconds AS "lifeSeconds", renewal_mode AS "renewalMode", comeback_days AS "comebackDays"
-       FROM profile WHERE name = $1`,
-      [name],
-    );
-    return rows[0] ?? null;
-  },
+  profile: (tx, name) => profile(tx, name),
 
   taken: async (tx, rows) => {
     const query = async (sql: string, values: readonly string[] | Buffer) =>
@@ -192,8 +189,44 @@ function hardwareKey(row: NewUnit): string {
   return `${row.productClass}/${row.hardwareId}`;
 }
 
-function keyOf(by: UnitKey): [string, string | number | Buffer] {
-  if ('id' in by) return ['id', by.id];
+/** In id order: two sets that cross wait for each other instead of deadlocking. */
+async function unitsById(tx: Transaction, ids: readonly number[], lock: string): Promise<(Unit | null)[]> {
+  const { rows } = await tx.query<Unit>(
+    `SELECT ${UNIT_COLUMNS} FROM unit WHERE id = ANY($1::int[]) ORDER BY id ${lock}`,
+    [ids],
+    { preparedAs: `units ${lock}`.trim().replaceAll(' ', '-') },
+  );
+  const found = new Map(rows.map((row) => [row.id, row]));
+  return ids.map((id) => found.get(id) ?? null);
+}
+
+async function touchContacts(
+  tx: Transaction,
+  touches: readonly { unitId: number; at: Date; stepMs: number }[],
+): Promise<undefined[]> {
+  await tx.query(
+    `UPDATE unit u SET last_contact_at = t.at
+     FROM unnest($1::int[], $2::timestamptz[], $3::int[]) AS t(id, at, step_ms)
+     WHERE u.id = t.id
+       AND (u.last_contact_at IS NULL OR u.last_contact_at + make_interval(secs => t.step_ms / 1000.0) <= t.at)`,
+    [touches.map(({ unitId }) => unitId), touches.map(({ at }) => at), touches.map(({ stepMs }) => stepMs)],
+    { preparedAs: 'units-touch' },
+  );
+  return touches.map(() => undefined);
+}
+
+async function profilesByName(tx: Transaction, names: readonly string[]): Promise<(Profile | null)[]> {
+  const { rows } = await tx.query<Profile>(
+    `SELECT name, life_seconds AS "lifeSeconds", renewal_mode AS "renewalMode", comeback_days AS "comebackDays"
+     FROM profile WHERE name = ANY($1::text[])`,
+    [[...new Set(names)]],
+    { preparedAs: 'profiles' },
+  );
+  const found = new Map(rows.map((row) => [row.name, row]));
+  return names.map((name) => found.get(name) ?? null);
+}
+
+function keyOf(by: Exclude<UnitKey, { id: number }>): [string, string | number | Buffer] {
   if ('serialNumber' in by) return ['serial_number', by.serialNumber];
   if ('fqdn' in by) return ['fqdn', by.fqdn];
   if ('vendorSpkiHash' in by) return ['vendor_spki_hash', by.vendorSpkiHash];

@@ -28,16 +28,16 @@ export async function confirm(
   const at = deps.clock.now();
   const actor = `unit:${credential.unit.serialNumber}`;
   const token = deps.preissueAllowed && profile?.renewalMode === 'preissue' ? deps.random(LINEAGE_TOKEN_BYTES) : null;
-  await deps.transactor.run(async (tx) => {
+  await deps.transactor.runTogether(async (tx) => {
     // Lock order: unit, lineage, slot. A hold that is being made either sees this or is seen here.
-    const unit = await deps.registry.unitById(tx, credential.unit.id, { lock: 'share' });
+    const unit = await deps.registry.unitById(tx, credential.unit.id, { lock: 'update' });
     if (unit !== null) checkMayRenew({ ...credential, unit });
-    await deps.lineages.view(tx, view.lineage.id, { lock: true });
+    await deps.lineages.lock(tx, view.lineage.id);
     await deps.lineages.confirmSlot(tx, { slotId: slot.id, by: 'confirm-call', at, actor, lineId });
     if (token !== null) {
       await deps.lineages.setToken(tx, { lineageId: view.lineage.id, tokenHash: lineageTokenHash(token) });
     }
-    await closeRenewal(deps, tx, view, slot, at);
+    await closeRenewal(deps, tx, slot, at);
   });
   return { generation: slot.generation, state: 'confirmed', lineageToken: token?.toString('hex') ?? null };
 }
@@ -46,13 +46,10 @@ export async function confirm(
 export async function closeRenewal(
   deps: Pick<RenewalDeps, 'tasks' | 'registry'>,
   tx: Transaction,
-  { slots }: LineageView,
-  { generation, unitId }: LineageSlot,
+  { lineageId, generation, unitId }: LineageSlot,
   at: Date,
 ): Promise<void> {
-  for (const older of slots) {
-    if (older.generation === generation - 1) await deps.tasks.closeTask(tx, older.id, at);
-  }
+  await deps.tasks.closeFollowed(tx, { lineageId, generation, at });
   await deps.registry.touchContact(tx, unitId, at);
 }
 

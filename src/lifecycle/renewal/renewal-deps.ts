@@ -18,7 +18,7 @@ export interface RenewalDeps {
   readonly revocation: Pick<Revocation, 'quarantine'>;
   readonly ledger: Ledger;
   readonly store: RenewalStore;
-  readonly tasks: Pick<TaskStore, 'closeTask'>;
+  readonly tasks: Pick<TaskStore, 'closeFollowed'>;
   readonly nonces: NonceVerifier;
   readonly certificates: Pick<CertificateReader, 'record'>;
   /** Waits while a sibling request is at the token. */

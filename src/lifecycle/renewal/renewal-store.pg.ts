@@ -1,58 +1,55 @@
-import type { RenewalStore, SlotWindow } from './renewal-store.js';
+import { byteaArray } from '../../platform/db/bytea-array.js';
+import { oneOf } from '../../platform/db/set-statement.js';
+import type { Transaction } from '../../platform/db/transaction.js';
+import type { Admission, AdmissionRequest, RenewalStore, SlotWindow } from './renewal-store.js';
 
 interface AdmissionRow {
+  n: number;
   requests: number;
   nonce_fresh: boolean;
   key_claimed: boolean;
   known_hash: Buffer | null;
 }
 
-/** One round trip on the hot path: counter, nonce and key are rows of three small tables, each insert its own guard. */
+/**
+ * One round trip on the hot path, for all that ask at the same time: counter, nonce and key are rows of three small tables,
+ * each insert its own guard. Rows in order of their keys, so that two sets which cross wait for each other instead of
+ * deadlocking.
+ */
 const ADMIT = `
-  WITH rate AS (
-    INSERT INTO request_rate (scope, credential, minute, count) VALUES ($1, $2, date_trunc('minute', $3::timestamptz), 1)
-    ON CONFLICT (minute, scope, credential) DO UPDATE SET count = request_rate.count + 1 RETURNING count
+  WITH asked AS (
+    SELECT a.*, date_trunc('minute', a.at) AS minute
+    FROM unnest($1::text[], $2::bytea[], $3::timestamptz[], $4::bytea[], $5::timestamptz[], $6::text[], $7::bytea[])
+      WITH ORDINALITY AS a(operation, credential, at, nonce, expires_at, key, request_hash, n)
+  ), rate AS (
+    INSERT INTO request_rate (scope, credential, minute, count)
+    SELECT operation, credential, minute, count(*) FROM asked GROUP BY minute, operation, credential
+    ORDER BY minute, operation, credential
+    ON CONFLICT (minute, scope, credential) DO UPDATE SET count = request_rate.count + EXCLUDED.count
+    RETURNING scope, credential, minute, count
   ), nonce AS (
-    INSERT INTO nonce_spent (nonce_hash, expires_at) SELECT $4::bytea, $5::timestamptz WHERE $4::bytea IS NOT NULL
-    ON CONFLICT DO NOTHING RETURNING 1
+    INSERT INTO nonce_spent (nonce_hash, expires_at)
+    SELECT nonce, expires_at FROM asked WHERE nonce IS NOT NULL ORDER BY nonce, n
+    ON CONFLICT DO NOTHING RETURNING nonce_hash
   ), claimed AS (
     INSERT INTO idempotency (credential, operation, key, request_hash, created_at)
-    SELECT $2, $1, $6::text, $7, $3 WHERE $6::text IS NOT NULL
-    ON CONFLICT DO NOTHING RETURNING 1
+    SELECT credential, operation, key, request_hash, at FROM asked WHERE key IS NOT NULL
+    ORDER BY credential, operation, key, n
+    ON CONFLICT DO NOTHING RETURNING credential, operation, key
   )
-  SELECT (SELECT count FROM rate) AS requests,
-    $4::bytea IS NULL OR EXISTS (SELECT 1 FROM nonce) AS nonce_fresh,
-    EXISTS (SELECT 1 FROM claimed) AS key_claimed,
-    (SELECT request_hash FROM idempotency WHERE credential = $2 AND operation = $1 AND key = $6) AS known_hash`;
+  SELECT a.n::int AS n, rate.count AS requests,
+    a.nonce IS NULL OR EXISTS (SELECT 1 FROM nonce WHERE nonce.nonce_hash = a.nonce) AS nonce_fresh,
+    a.key IS NOT NULL AND EXISTS (SELECT 1 FROM claimed c
+      WHERE c.credential = a.credential AND c.operation = a.operation AND c.key = a.key) AS key_claimed,
+    (SELECT i.request_hash FROM idempotency i
+      WHERE i.credential = a.credential AND i.operation = a.operation AND i.key = a.key) AS known_hash
+  FROM asked a JOIN rate ON rate.scope = a.operation AND rate.credential = a.credential AND rate.minute = a.minute
+  ORDER BY a.n`;
+
+const admit = oneOf(admitAll);
 
 export const pgRenewalStore: RenewalStore = {
-  admit: async (tx, { credential, operation, idempotencyKey, requestHash, nonce, at }) => {
-    const { rows } = await tx.query<AdmissionRow>(ADMIT, [
-      operation,
-      credential,
-      at,
-      nonce?.hash ?? null,
-      nonce?.expiresAt ?? null,
-      idempotencyKey,
-      requestHash,
-    ]);
-    const [row] = rows;
-    if (row === undefined) throw new Error('the admission statement gave no row');
-    let known = row.known_hash;
-    if (idempotencyKey !== null && !row.key_claimed && known === null) {
-      // A concurrent request committed the key after this statement's snapshot.
-      const later = await tx.query<{ request_hash: Buffer }>(
-        'SELECT request_hash FROM idempotency WHERE credential = $1 AND operation = $2 AND key = $3',
-        [credential, operation, idempotencyKey],
-      );
-      known = later.rows[0]?.request_hash ?? null;
-    }
-    return {
-      requests: row.requests,
-      nonceFresh: row.nonce_fresh,
-      key: keyState(idempotencyKey, row.key_claimed, known, requestHash),
-    };
-  },
+  admit: (tx, request) => admit(tx, request),
 
   windowOf: async (tx, slotId) => {
     const { rows } = await tx.query<SlotWindow>(
@@ -73,8 +70,66 @@ export const pgRenewalStore: RenewalStore = {
   },
 };
 
-function keyState(key: string | null, claimed: boolean, known: Buffer | null, requestHash: Buffer) {
-  if (key === null) return 'none';
-  if (claimed) return 'claimed';
+async function admitAll(tx: Transaction, requests: readonly AdmissionRequest[]): Promise<Admission[]> {
+  const { rows } = await tx.query<AdmissionRow>(
+    ADMIT,
+    [
+      requests.map(({ operation }) => operation),
+      byteaArray(requests.map(({ credential }) => credential)),
+      requests.map(({ at }) => at),
+      byteaArray(requests.map(({ nonce }) => nonce?.hash ?? null)),
+      requests.map(({ nonce }) => nonce?.expiresAt ?? null),
+      requests.map(({ idempotencyKey }) => idempotencyKey),
+      byteaArray(requests.map(({ requestHash }) => requestHash)),
+    ],
+    { preparedAs: 'renewal-admit' },
+  );
+  const nonces = new Set<string>();
+  const claims = new Map<string, Buffer>();
+  const admissions: Admission[] = [];
+  for (const [index, request] of requests.entries()) {
+    const row = rows[index];
+    if (row === undefined) throw new Error('the admission statement gave no row');
+    admissions.push({
+      requests: row.requests,
+      nonceFresh: row.nonce_fresh && isFirst(nonces, request.nonce?.hash),
+      key: await keyState(tx, request, row, claims),
+    });
+  }
+  return admissions;
+}
+
+/** The same nonce twice in one set was spent by the first. */
+function isFirst(seen: Set<string>, nonceHash: Buffer | undefined): boolean {
+  const name = nonceHash?.toString('latin1');
+  if (name === undefined) return true;
+  const isNew = !seen.has(name);
+  seen.add(name);
+  return isNew;
+}
+
+/** @param claims  what the set claimed so far: the same key twice in it belongs to the first */
+async function keyState(
+  tx: Transaction,
+  { credential, operation, idempotencyKey, requestHash }: AdmissionRequest,
+  row: AdmissionRow,
+  claims: Map<string, Buffer>,
+): Promise<Admission['key']> {
+  if (idempotencyKey === null) return 'none';
+  const name = `${operation}/${idempotencyKey}/${credential.toString('latin1')}`;
+  const earlier = claims.get(name);
+  if (row.key_claimed && earlier === undefined) {
+    claims.set(name, requestHash);
+    return 'claimed';
+  }
+  let known = earlier ?? row.known_hash;
+  if (known === null) {
+    // A concurrent request committed the key after this statement's snapshot.
+    const later = await tx.query<{ request_hash: Buffer }>(
+      'SELECT request_hash FROM idempotency WHERE credential = $1 AND operation = $2 AND key = $3',
+      [credential, operation, idempotencyKey],
+    );
+    known = later.rows[0]?.request_hash ?? null;
+  }
   return known?.equals(requestHash) === true ? 'same' : 'other';
 }

@@ -143,6 +143,8 @@ export interface TaskStore {
   /** Counts a failed try; the fifth makes it dead. */
   markFailed(tx: Transaction, slotId: number, error: string, at: Date): Promise<TaskState>;
   closeTask(tx: Transaction, slotId: number, at: Date): Promise<boolean>;
+  /** Closes the tasks of every slot one generation before, whatever became of it. */
+  closeFollowed(tx: Transaction, follower: { lineageId: number; generation: number; at: Date }): Promise<void>;
   /** Open tasks by age, for reminders and lists; keyset by slot id. */
   openTasksPage(
     tx: Transaction,

@@ -20,12 +20,12 @@ export async function settleIssued(
   }
   const at = deps.clock.now();
   const actor = `unit:${unit.serialNumber}`;
-  await deps.transactor.run(async (tx) => {
+  await deps.transactor.runTogether(async (tx) => {
     // Lock order: unit, lineage, slot. A hold that is being made either sees this or is seen here.
-    const now = await deps.registry.unitById(tx, unit.id, { lock: accepted ? 'share' : 'update' });
+    const now = await deps.registry.unitById(tx, unit.id, { lock: 'update' });
     if (now !== null) checkMayServe(now);
-    const view = await deps.lineages.view(tx, slot.lineageId, { lock: true });
-    if (view?.lineage.state !== 'open') {
+    const lineage = await deps.lineages.lock(tx, slot.lineageId);
+    if (lineage?.state !== 'open') {
       throw new FemtoError(
         'CERT_SUPERSEDED',
         'The certificate belongs to a lineage that has ended; activate the unit.',
@@ -34,7 +34,7 @@ export async function settleIssued(
     if (accepted) {
       // No line: whoever carries a message may carry it from anywhere, and its address proves nothing about the key.
       await deps.lineages.confirmSlot(tx, { slotId: slot.id, by: 'certConf', at, actor });
-      await closeRenewal(deps, tx, view, slot, at);
+      await closeRenewal(deps, tx, slot, at);
     } else {
       await deps.lineages.refuseSlot(tx, { slotId: slot.id, at, actor });
       await deps.registry.touchContact(tx, unit.id, at);

@@ -1,3 +1,5 @@
+import { oneOf } from '../../platform/db/set-statement.js';
+import type { Transaction } from '../../platform/db/transaction.js';
 import type { DueSlot, RenewalTask, TaskState, TaskStore } from './renewal.js';
 
 const PAGE_MAX = 500;
@@ -8,6 +10,8 @@ const ERROR_CHARACTERS_MAX = 1_000;
 
 const COLUMNS = `slot_id AS "slotId", unit_id AS "unitId", state, opened_at AS "openedAt", reminded_at AS "remindedAt",
   reminders, tries, last_error AS "lastError", closed_at AS "closedAt"`;
+
+const closeFollowed = oneOf(closeTasksFollowed);
 
 export const pgTaskStore: TaskStore = {
   findDueSlots: async (tx, { now, after, limit = PAGE_MAX }) => {
@@ -99,6 +103,8 @@ export const pgTaskStore: TaskStore = {
     return rowCount === 1;
   },
 
+  closeFollowed: (tx, follower) => closeFollowed(tx, follower),
+
   openTasksPage: async (tx, { states, afterSlotId, limit }) => {
     const { rows } = await tx.query<RenewalTask>(
       `SELECT ${COLUMNS} FROM renewal_task WHERE state = ANY($1) AND slot_id > $2 ORDER BY slot_id LIMIT $3`,
@@ -107,3 +113,22 @@ export const pgTaskStore: TaskStore = {
     return rows;
   },
 };
+
+async function closeTasksFollowed(
+  tx: Transaction,
+  followers: readonly { lineageId: number; generation: number; at: Date }[],
+): Promise<undefined[]> {
+  await tx.query(
+    `UPDATE renewal_task t SET state = 'done', closed_at = f.at
+     FROM unnest($1::bigint[], $2::int[], $3::timestamptz[]) AS f(lineage_id, generation, at)
+       JOIN lineage_slot s ON s.lineage_id = f.lineage_id AND s.generation = f.generation - 1
+     WHERE t.slot_id = s.id AND t.state NOT IN ('done', 'dead')`,
+    [
+      followers.map(({ lineageId }) => lineageId),
+      followers.map(({ generation }) => generation),
+      followers.map(({ at }) => at),
+    ],
+    { preparedAs: 'tasks-followed' },
+  );
+  return followers.map(() => undefined);
+}

@@ -1,4 +1,6 @@
+import { byteaArray } from '../../platform/db/bytea-array.js';
 import type { RowSource } from '../../platform/db/row-source.js';
+import { oneOf } from '../../platform/db/set-statement.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import { entriesFrom } from '../../platform/ledger/entries-from.pg.js';
 import {
@@ -15,16 +17,28 @@ import {
 
 export const statusRowStore: StatusRowStore = { lockRows, writeRows, addRows, markDirty };
 
+const state = oneOf(statesByKey);
+
 export const credentialStatusReader: CredentialStatusReader = {
-  status: async (tx, { issuerId, serial }) => {
-    const { rows } = await tx.query<{ state: StatusState }>(
-      'SELECT state FROM revoked_certificate WHERE issuer_id = $1 AND serial = $2',
-      [issuerId, serial],
-    );
-    const state = rows[0]?.state ?? 'released';
-    return state === 'released' ? 'good' : state;
+  status: async (tx, certificate) => {
+    const found = (await state(tx, certificate)) ?? 'released';
+    return found === 'released' ? 'good' : found;
   },
 };
+
+async function statesByKey(
+  tx: Transaction,
+  keys: readonly Pick<StatusSubject, 'issuerId' | 'serial'>[],
+): Promise<(StatusState | null)[]> {
+  const { rows } = await tx.query<{ n: number; state: StatusState }>(
+    `SELECT k.n::int AS n, r.state FROM unnest($1::smallint[], $2::bytea[]) WITH ORDINALITY AS k(issuer_id, serial, n)
+       JOIN revoked_certificate r ON r.issuer_id = k.issuer_id AND r.serial = k.serial`,
+    [keys.map(({ issuerId }) => issuerId), byteaArray(keys.map(({ serial }) => serial))],
+    { preparedAs: 'status-states' },
+  );
+  const found = new Map(rows.map(({ n, state: known }) => [n, known]));
+  return keys.map((_, index) => found.get(index + 1) ?? null);
+}
 
 interface Row {
   issuer_id: number;

@@ -1,12 +1,25 @@
+import type { QueryConfig } from 'pg';
+import { gather } from '../gather.js';
 import type { Pool } from './pool.pg.js';
 import { withTransaction } from './pool.pg.js';
+import { runTogether } from './run-together.js';
 import type { QueryOptions, Transaction, Transactor } from './transaction.js';
 
 /** The lifecycle's view of a pool: each `run` is one transaction, retried on serialization failures and deadlocks. */
 export function transactorOf(pool: Pool): Transactor {
+  const inTransaction = <T>(work: (tx: Transaction) => Promise<T>, isCommon: boolean): Promise<T> =>
+    withTransaction(pool, (client) =>
+      work(isCommon ? { ...asTransaction(inTurn(client)), isCommon } : asTransaction(client)),
+    );
+  const together = gather(runTogether((all) => inTransaction(all, true)));
   return {
-    run: (work) => withTransaction(pool, (client) => work(asTransaction(client))),
-    read: asTransaction(pool),
+    run: (work) => inTransaction(work, false),
+    runTogether: async <T>(work: (tx: Transaction) => Promise<T>) => {
+      const outcome = await together(work);
+      if (outcome.status === 'rejected') throw outcome.reason;
+      return outcome.value as T;
+    },
+    read: { ...asTransaction(pool), isCommon: true },
   };
 }
 
@@ -20,4 +33,15 @@ function asTransaction(queryable: Queryable): Transaction {
       return { rows, rowCount: rowCount ?? 0 };
     },
   };
+}
+
+/** A connection takes one statement at a time; whoever shares it waits for his turn. */
+function inTurn(client: Queryable): Queryable {
+  let last: Promise<unknown> = Promise.resolve();
+  const query = (config: QueryConfig) => {
+    const result = last.then(() => client.query(config));
+    last = result.catch(() => undefined);
+    return result;
+  };
+  return { query: query as Queryable['query'] };
 }

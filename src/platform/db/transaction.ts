@@ -9,6 +9,8 @@ export interface Transaction {
     params?: readonly unknown[],
     options?: QueryOptions,
   ): Promise<{ rows: Row[]; rowCount: number }>;
+  /** Several callers use it at once and may share a statement (see set-statement): no transaction, or a common one. */
+  readonly isCommon?: true;
 }
 
 export interface QueryOptions {
@@ -19,6 +21,11 @@ export interface QueryOptions {
 /** Opens transactions. At most 3 tries with jitter on serialization failures and deadlocks; statement timeout 5 s. */
 export interface Transactor {
   run<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
+  /**
+   * As `run`, in one transaction and one commit with others that wait at the same time. Whatever work throws, nothing that
+   * it wrote stays, and its neighbours do not notice: those that went well are run again without it.
+   */
+  runTogether<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
   /** A read outside any transaction. */
   read: Transaction;
 }

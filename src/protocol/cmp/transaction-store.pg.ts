@@ -1,8 +1,12 @@
 import { byteaArray } from '../../platform/db/bytea-array.js';
+import { oneOf } from '../../platform/db/set-statement.js';
+import type { Transaction } from '../../platform/db/transaction.js';
 import {
   CLAIM_STALE_MS,
   OPENINGS_A_MINUTE,
+  type Opening,
   type StoredTransaction,
+  type TransactionKey,
   type TransactionStore,
 } from './transaction-store.js';
 
@@ -26,49 +30,52 @@ interface TransactionRow {
 const COLUMNS = `transaction_id, protection_key, body_kind, state, first_hash, last_hash, response, request,
   our_nonce, our_nonce_at, issuer_id, serial, not_after, claimed_at`;
 
-/** One round trip on the way of every renewal: the limit is counted, and the row is made inside it. */
+/**
+ * One round trip for all that open at the same time: each key's limit is counted, and the rows are made inside it. Keys in
+ * order, so that two sets which cross wait for each other instead of deadlocking.
+ */
 const OPEN = `
-  WITH rate AS (
+  WITH asked AS (
+    SELECT a.*, date_trunc('minute', a.at) AS minute,
+      row_number() OVER (PARTITION BY a.protection_key, date_trunc('minute', a.at) ORDER BY a.n) AS place,
+      count(*) OVER (PARTITION BY a.protection_key, date_trunc('minute', a.at)) AS many
+    FROM unnest($1::bytea[], $2::bytea[], $3::text[], $4::bytea[], $5::bytea[], $6::bytea[], $7::text[],
+        $8::timestamptz[])
+      WITH ORDINALITY
+      AS a(transaction_id, protection_key, body_kind, hash, certificate, sender_kid, vendor_chain, at, n)
+    WHERE NOT EXISTS (SELECT 1 FROM cmp_transaction t
+      WHERE t.transaction_id = a.transaction_id AND t.protection_key = a.protection_key)
+  ), rate AS (
     INSERT INTO request_rate (scope, credential, minute, count)
-    SELECT 'cmp', $2::bytea, date_trunc('minute', $8::timestamptz), 1
-    WHERE NOT EXISTS (SELECT 1 FROM cmp_transaction WHERE transaction_id = $1 AND protection_key = $2)
-    ON CONFLICT (minute, scope, credential) DO UPDATE SET count = request_rate.count + 1 RETURNING count
+    SELECT 'cmp', protection_key, minute, count(*) FROM asked GROUP BY minute, protection_key
+    ORDER BY minute, protection_key
+    ON CONFLICT (minute, scope, credential) DO UPDATE SET count = request_rate.count + EXCLUDED.count
+    RETURNING credential, minute, count
+  ), counted AS (
+    SELECT asked.*, rate.count - asked.many + asked.place AS count
+    FROM asked JOIN rate ON rate.credential = asked.protection_key AND rate.minute = asked.minute
   ), opened AS (
     INSERT INTO cmp_transaction (transaction_id, protection_key, body_kind, state, first_hash, last_hash,
       protection_certificate, sender_kid, vendor_chain, claimed_at, created_at)
-    SELECT $1::bytea, $2::bytea, $3::text, 'open', $4::bytea, $4, $5::bytea, $6::bytea, $7::bytea[], $8, $8
-    FROM rate WHERE count <= $9
-    ON CONFLICT (transaction_id, protection_key) DO NOTHING RETURNING 1
+    SELECT transaction_id, protection_key, body_kind, 'open', hash, hash, certificate, sender_kid, vendor_chain::bytea[],
+      at, at
+    FROM counted WHERE count <= $9 ORDER BY transaction_id, protection_key, n
+    ON CONFLICT (transaction_id, protection_key) DO NOTHING RETURNING transaction_id, protection_key
   )
-  SELECT (SELECT count FROM rate) AS count, EXISTS (SELECT 1 FROM opened) AS opened`;
+  SELECT counted.n::int AS n, counted.count::int AS count, opened.transaction_id IS NOT NULL AS opened
+  FROM counted LEFT JOIN opened USING (transaction_id, protection_key)`;
 
 const CERTIFICATES_MAX = 8;
 const ROWS_A_RUN = 5_000;
 
+const open = oneOf(openAll);
+const find = oneOf(findAll);
+const answer = oneOf(answerAll);
+const close = oneOf(closeAll);
+
 export const pgTransactionStore: TransactionStore = {
-  open: async (tx, { transactionId, protectionKey, bodyKind, hash, certificate, at }) => {
-    const { rows } = await tx.query<{ count: number | null; opened: boolean }>(OPEN, [
-      transactionId,
-      protectionKey,
-      bodyKind,
-      hash,
-      certificate?.der ?? null,
-      certificate?.keyIdentifier ?? null,
-      byteaArray(certificate?.vendorChain ?? []),
-      at,
-      OPENINGS_A_MINUTE,
-    ]);
-    const { count = null, opened = false } = rows[0] ?? {};
-    if (opened) return 'opened';
-    return count !== null && count > OPENINGS_A_MINUTE ? 'too many' : 'known';
-  },
-  find: async (tx, { transactionId, protectionKey }) => {
-    const { rows } = await tx.query<TransactionRow>(
-      `SELECT ${COLUMNS} FROM cmp_transaction WHERE transaction_id = $1 AND protection_key = $2`,
-      [transactionId, protectionKey],
-    );
-    return rows[0] === undefined ? null : toTransaction(rows[0]);
-  },
+  open: (tx, opening) => open(tx, opening),
+  find: (tx, key) => find(tx, key),
   openedWith: async (tx, { transactionId, keyIdentifier }) => {
     const { rows } = await tx.query<{ der: Buffer; vendor_chain: Buffer[] }>(
       `SELECT protection_certificate AS der, vendor_chain FROM cmp_transaction
@@ -105,39 +112,8 @@ export const pgTransactionStore: TransactionStore = {
     );
     return rows[0] === undefined ? null : toTransaction(rows[0]);
   },
-  answer: async (tx, answer) => {
-    const { certificate } = answer;
-    const { rowCount } = await tx.query(
-      `UPDATE cmp_transaction
-       SET state = $5, response = $6, request = $7, our_nonce = $8, our_nonce_at = $9, issuer_id = $10, serial = $11,
-         not_after = $12
-       WHERE transaction_id = $1 AND protection_key = $2 AND last_hash = $3 AND claimed_at = $4 AND response IS NULL`,
-      [
-        answer.transactionId,
-        answer.protectionKey,
-        answer.hash,
-        answer.claimedAt,
-        answer.state,
-        answer.response,
-        answer.request,
-        answer.ourNonce,
-        answer.at,
-        certificate?.issuerId ?? null,
-        certificate?.serial ?? null,
-        certificate?.notAfter ?? null,
-      ],
-    );
-    return rowCount === 1;
-  },
-  close: async (tx, { transactionId, protectionKey, hash, recipNonce, response, ourNonce, at }) => {
-    const { rowCount } = await tx.query(
-      `UPDATE cmp_transaction
-       SET state = 'closed', last_hash = $3, response = $5, our_nonce = $6, our_nonce_at = $7
-       WHERE transaction_id = $1 AND protection_key = $2 AND state = 'unconfirmed' AND our_nonce = $4`,
-      [transactionId, protectionKey, hash, recipNonce, response, ourNonce, at],
-    );
-    return rowCount === 1;
-  },
+  answer: (tx, said) => answer(tx, said),
+  close: (tx, ending) => close(tx, ending),
   forgetAnswers: async (tx, { from, until }) => {
     const { rows } = await tx.query<{ seen: number; newest: Date | null }>(
       `WITH old AS (
@@ -168,6 +144,124 @@ export const pgTransactionStore: TransactionStore = {
     return rowCount;
   },
 };
+
+async function openAll(tx: Transaction, openings: readonly Opening[]): Promise<('opened' | 'known' | 'too many')[]> {
+  const { rows } = await tx.query<{ n: number; count: number; opened: boolean }>(
+    OPEN,
+    [
+      ...columnsOf(openings),
+      openings.map(({ bodyKind }) => bodyKind),
+      byteaArray(openings.map(({ hash }) => hash)),
+      byteaArray(openings.map(({ certificate }) => certificate?.der ?? null)),
+      byteaArray(openings.map(({ certificate }) => certificate?.keyIdentifier ?? null)),
+      openings.map(({ certificate }) => byteaArrayText(certificate?.vendorChain ?? [])),
+      openings.map(({ at }) => at),
+      OPENINGS_A_MINUTE,
+    ],
+    { preparedAs: 'cmp-open' },
+  );
+  const byPlace = new Map(rows.map((row) => [row.n, row]));
+  const taken = new Set<string>();
+  return openings.map((opening, index) => {
+    const row = byPlace.get(index + 1);
+    if (row === undefined) return 'known';
+    if (row.count > OPENINGS_A_MINUTE) return 'too many';
+    // The same message twice in one set: one of them opened it.
+    const name = nameOf(opening);
+    if (!row.opened || taken.has(name)) return 'known';
+    taken.add(name);
+    return 'opened';
+  });
+}
+
+async function findAll(tx: Transaction, keys: readonly TransactionKey[]): Promise<(StoredTransaction | null)[]> {
+  const { rows } = await tx.query<TransactionRow>(
+    `SELECT ${COLUMNS} FROM unnest($1::bytea[], $2::bytea[]) AS k(transaction_id, protection_key)
+       JOIN cmp_transaction t USING (transaction_id, protection_key)`,
+    columnsOf(keys),
+    { preparedAs: 'cmp-find' },
+  );
+  const found = new Map(rows.map(toTransaction).map((known) => [nameOf(known), known]));
+  return keys.map((key) => found.get(nameOf(key)) ?? null);
+}
+
+type Said = Parameters<TransactionStore['answer']>[1];
+
+async function answerAll(tx: Transaction, answers: readonly Said[]): Promise<boolean[]> {
+  const { rows } = await tx.query<{ n: number }>(
+    `UPDATE cmp_transaction t
+     SET state = a.state, response = a.response, request = a.request, our_nonce = a.our_nonce, our_nonce_at = a.at,
+       issuer_id = a.issuer_id, serial = a.serial, not_after = a.not_after
+     FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::timestamptz[], $5::text[], $6::bytea[], $7::bytea[],
+         $8::bytea[], $9::timestamptz[], $10::smallint[], $11::bytea[], $12::timestamptz[]) WITH ORDINALITY
+       AS a(transaction_id, protection_key, hash, claimed_at, state, response, request, our_nonce, at, issuer_id, serial,
+         not_after, n)
+     WHERE t.transaction_id = a.transaction_id AND t.protection_key = a.protection_key AND t.last_hash = a.hash
+       AND t.claimed_at = a.claimed_at AND t.response IS NULL
+     RETURNING a.n::int AS n`,
+    [
+      ...columnsOf(answers),
+      byteaArray(answers.map(({ hash }) => hash)),
+      answers.map(({ claimedAt }) => claimedAt),
+      answers.map(({ state }) => state),
+      byteaArray(answers.map(({ response }) => response)),
+      byteaArray(answers.map(({ request }) => request)),
+      byteaArray(answers.map(({ ourNonce }) => ourNonce)),
+      answers.map(({ at }) => at),
+      answers.map(({ certificate }) => certificate?.issuerId ?? null),
+      byteaArray(answers.map(({ certificate }) => certificate?.serial ?? null)),
+      answers.map(({ certificate }) => certificate?.notAfter ?? null),
+    ],
+    { preparedAs: 'cmp-answer' },
+  );
+  return whichOf(answers, rows);
+}
+
+type Ending = Parameters<TransactionStore['close']>[1];
+
+async function closeAll(tx: Transaction, endings: readonly Ending[]): Promise<boolean[]> {
+  const { rows } = await tx.query<{ n: number }>(
+    `UPDATE cmp_transaction t
+     SET state = 'closed', last_hash = c.hash, response = c.response, our_nonce = c.our_nonce, our_nonce_at = c.at
+     FROM unnest($1::bytea[], $2::bytea[], $3::bytea[], $4::bytea[], $5::bytea[], $6::bytea[], $7::timestamptz[])
+         WITH ORDINALITY
+       AS c(transaction_id, protection_key, hash, recip_nonce, response, our_nonce, at, n)
+     WHERE t.transaction_id = c.transaction_id AND t.protection_key = c.protection_key AND t.state = 'unconfirmed'
+       AND t.our_nonce = c.recip_nonce
+     RETURNING c.n::int AS n`,
+    [
+      ...columnsOf(endings),
+      byteaArray(endings.map(({ hash }) => hash)),
+      byteaArray(endings.map(({ recipNonce }) => recipNonce)),
+      byteaArray(endings.map(({ response }) => response)),
+      byteaArray(endings.map(({ ourNonce }) => ourNonce)),
+      endings.map(({ at }) => at),
+    ],
+    { preparedAs: 'cmp-close' },
+  );
+  return whichOf(endings, rows);
+}
+
+function columnsOf(keys: readonly TransactionKey[]): [Buffer, Buffer] {
+  return [
+    byteaArray(keys.map(({ transactionId }) => transactionId)),
+    byteaArray(keys.map(({ protectionKey }) => protectionKey)),
+  ];
+}
+
+/** Chains differ in length, so an array of them is no array to PostgreSQL: each is sent as its text. */
+function byteaArrayText(values: readonly Buffer[]): string {
+  return `{${values.map((value) => `"\\\\x${value.toString('hex')}"`).join(',')}}`;
+}
+
+function whichOf(inputs: readonly unknown[], rows: readonly { n: number }[]): boolean[] {
+  const done = new Set(rows.map(({ n }) => n));
+  return inputs.map((_, index) => done.has(index + 1));
+}
+
+function nameOf({ transactionId, protectionKey }: TransactionKey): string {
+  return `${transactionId.toString('latin1')}/${protectionKey.toString('latin1')}`;
+}
 
 function toTransaction(row: TransactionRow): StoredTransaction {
   const { issuer_id: issuerId, serial, not_after: notAfter } = row;
