@@ -1,8 +1,11 @@
 /**
  * npm run fuzz -- [csr|ocsp|cmp …] [--runs N] [--seed S]
+ * npm run fuzz -- histories [--runs N] [--seed S] [--only INDEX]
  *
  * Mutates valid messages and counts how deep each got. Ends with 1 on a crash, on an input that took longer than 50 ms, or
  * when the inputs were too shallow to prove anything: half must pass the DER gate, a tenth must reach policy.
+ *
+ * `histories` plays units' lives instead, N honest and N dishonest ones, through the real use-cases (histories/run.ts).
  */
 import { parseArgs } from 'node:util';
 import { DEPTHS } from './fuzz-target.js';
@@ -13,18 +16,26 @@ import { TARGETS } from './targets.js';
 const { values, positionals } = parseArgs({
   allowPositionals: true,
   options: {
-    runs: { type: 'string', default: '100000' },
+    runs: { type: 'string' },
     seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
+    only: { type: 'string' },
   },
 });
-const runs = Number(values.runs);
+const runs = Number(values.runs ?? (positionals.includes('histories') ? 10_000 : 100_000));
 const wanted = positionals.length > 0 ? positionals : Object.keys(TARGETS);
 let isGood = runs > 0;
 
 for (const name of wanted) {
+  if (name === 'histories') {
+    const { fuzzHistories } = await import('./histories/report.js');
+    isGood = (await fuzzHistories({ runs, seed: Number(values.seed), only: values.only }, say)) && isGood;
+    continue;
+  }
   const make = TARGETS[name];
   if (make === undefined) {
-    process.stderr.write(`There is no target ${name}; there are: ${Object.keys(TARGETS).join(', ')}.\n`);
+    process.stderr.write(
+      `There is no target ${name}; there are: ${[...Object.keys(TARGETS), 'histories'].join(', ')}.\n`,
+    );
     process.exit(2);
   }
   const target = make();
