@@ -11,6 +11,7 @@ import { pino } from 'pino';
 import { describeAttributes } from '../platform/hsm/check-key-attributes.js';
 import type { ChildMessage, ParentMessage } from '../platform/hsm/child-messages.js';
 import { NewestCrlReader } from '../platform/hsm/crl-memory.js';
+import { readPartNumbers } from '../platform/hsm/crl-parts.js';
 import { readHierarchy } from '../platform/hsm/hierarchy.js';
 import { Journal } from '../platform/hsm/journal.js';
 import { Judge, labelsOfClass } from '../platform/hsm/judge.js';
@@ -145,6 +146,7 @@ async function judgeOf(config: SignerConfig, keyClass: KeyClass) {
     keyClass,
     now: () => systemClock.now().getTime(),
     crls: new NewestCrlReader(config.stateDir),
+    partNumbers: (issuerLabel) => readPartNumbers(config.stateDir, issuerLabel),
     lastHead: () => lastHead,
   });
   return {

@@ -8,7 +8,7 @@ export const SIGN_PURPOSES = [
   'services', // gateways, servers, stations, machine clients, decision and time keys, under the Services CA
   'preissue', // the next operational certificate for the same attested key; `evidence` = predecessor certificate DER
   'ocsp-signer', // certificate of an OCSP key that lives in the same token
-  'crl',
+  'crl', // complete, delta or shard; `evidence` of a delta = its base CRL DER
   'ocsp', // ResponseData of an OCSP answer
   'audit-head', // head of the ledger; `evidence` = consistency proof from the last signed head
 ] as const;
@@ -24,6 +24,7 @@ export interface SignRequest {
   readonly keyLabel: string;
   /**
    * What the journal calls this signature: certificate serial hex; `crl:<issuer label>:<number>`;
+   * `crl-part:<issuer label>:<part>:<number>`;
    * `ocsp:<serial hex>:<thisUpdate ISO>`; `head:<epoch>:<seq>`.
    */
   readonly name: string;

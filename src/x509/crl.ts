@@ -10,7 +10,7 @@ import {
   x509Time,
 } from './der.js';
 import { extension } from './extension.js';
-import { distributionPointName } from './general-name.js';
+import { crlDistributionPoints, distributionPointName } from './general-name.js';
 import { OID } from './oids.js';
 import { algorithmIdentifier, type IssuerSignature } from './signature-algorithm.js';
 
@@ -55,8 +55,10 @@ export interface CrlFields {
   readonly nextUpdate: Date;
   /** From {@link crlEntry}. */
   readonly entries: Iterable<Buffer>;
-  /** CRL number of the complete CRL this delta builds on; left out: a complete CRL. */
+  /** CRL number of the complete CRL this delta builds on; left out: no delta. */
   readonly deltaBase?: bigint;
+  /** Where the delta CRLs are; in a complete CRL only (RFC 5280 section 5.2.6). */
+  readonly freshestCrlUrl?: string;
   /** Only for gateways known to honour it: strongSwan 5.9.8 ignores an IDP. Same URI as in the certificates' CDP. */
   readonly distributionPointUrl?: string;
 }
@@ -86,7 +88,8 @@ export function assembleCrl(tbsDer: Buffer, alg: IssuerSignature, signatureDer: 
 
 const CRL_VERSION_2 = integer(1);
 
-function crlExtensions({ issuerKeyIdentifier, number, deltaBase, distributionPointUrl }: CrlFields): Buffer[] {
+function crlExtensions(fields: CrlFields): Buffer[] {
+  const { issuerKeyIdentifier, number, deltaBase, distributionPointUrl, freshestCrlUrl } = fields;
   const extensions = [
     extension(OID.authorityKeyIdentifier, false, sequence(implicitTag(0, issuerKeyIdentifier))),
     extension(OID.crlNumber, false, integer(number)),
@@ -95,6 +98,9 @@ function crlExtensions({ issuerKeyIdentifier, number, deltaBase, distributionPoi
   if (distributionPointUrl !== undefined) {
     const point = sequence(distributionPointName(distributionPointUrl));
     extensions.push(extension(OID.issuingDistributionPoint, true, point));
+  }
+  if (freshestCrlUrl !== undefined) {
+    extensions.push(extension(OID.freshestCrl, false, crlDistributionPoints(freshestCrlUrl)));
   }
   return extensions;
 }

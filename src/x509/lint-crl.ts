@@ -89,11 +89,19 @@ const RULES: readonly Rule[] = [
     'RFC 5280 section 5.2.4',
     (crl) => crl.deltaBase === undefined || crl.deltaBase < (crl.number ?? 0n),
   ],
+  ['freshest-crl', 'RFC 5280 section 5.2.6', freshestCrlHolds],
   ['no-other-extension', 'requirement KEY-5', (crl) => crl.extensionOids.every((id) => WRITTEN.has(id))],
 ];
 
-/** AKI, CRLNumber, DeltaCRLIndicator, IssuingDistributionPoint. AIA and FreshestCRL are deliberately not in it. */
-const WRITTEN: ReadonlySet<string> = new Set(['2.5.29.35', '2.5.29.20', '2.5.29.27', '2.5.29.28']);
+/** AKI, CRLNumber, DeltaCRLIndicator, IssuingDistributionPoint, FreshestCRL. AIA is deliberately not in it. */
+const WRITTEN: ReadonlySet<string> = new Set(['2.5.29.35', '2.5.29.20', '2.5.29.27', '2.5.29.28', '2.5.29.46']);
+
+/** In a complete CRL only, and one plain HTTP URI: a delta names no delta, and our shards have none. */
+function freshestCrlHolds({ extensionOids, freshestCrlUrls: urls, deltaBase, distributionPoint }: CrlHead): boolean {
+  if (!extensionOids.includes('2.5.29.46')) return true;
+  if (deltaBase !== undefined || distributionPoint !== undefined) return false;
+  return urls.length === 1 && urls.every((url) => url.startsWith('http://'));
+}
 
 /** A name is there unless the CRL is about CA certificates only, and it is one plain HTTP URI. */
 function distributionPointHolds({ distributionPoint: point }: CrlHead): boolean {

@@ -13,7 +13,7 @@ import {
 } from './der-reader.js';
 import { isEmptyName, nameAttributes } from './distinguished-name.js';
 import { type Extension, readExtensions } from './extension.js';
-import { distributionPointUrls, readAuthorityKeyIdentifier } from './extension-values.js';
+import { distributionPointUrls, readAuthorityKeyIdentifier, readCrlPointers } from './extension-values.js';
 import { OID } from './oids.js';
 import {
   requireSignatureAlgorithm,
@@ -37,6 +37,8 @@ export interface CrlHead {
   readonly nextUpdate: Date | undefined;
   readonly aki: Buffer | undefined;
   readonly distributionPoint: IssuingDistributionPoint | undefined;
+  /** Where a complete CRL says its deltas are; empty where it says nothing. */
+  readonly freshestCrlUrls: readonly string[];
   readonly extensionOids: readonly string[];
   /** Content of revokedCertificates. */
   readonly entriesDer: Buffer;
@@ -129,7 +131,10 @@ function readTbs(tbsDer: Buffer, der: Buffer, signature: Buffer): CrlHead {
   };
 }
 
-type CrlExtensions = Pick<Crl, 'number' | 'deltaBase' | 'aki' | 'distributionPoint' | 'extensionOids'>;
+type CrlExtensions = Pick<
+  Crl,
+  'number' | 'deltaBase' | 'aki' | 'distributionPoint' | 'freshestCrlUrls' | 'extensionOids'
+>;
 
 function readCrlExtensions(content: Buffer | undefined): CrlExtensions {
   const extensions: Extension[] = [];
@@ -150,6 +155,7 @@ function readCrlExtensions(content: Buffer | undefined): CrlExtensions {
     deltaBase: read(OID.deltaCrlIndicator, (value) => readNumber(value, 'base CRL number')),
     aki: read(OID.authorityKeyIdentifier, readAuthorityKeyIdentifier),
     distributionPoint: read(OID.issuingDistributionPoint, readDistributionPoint),
+    freshestCrlUrls: read(OID.freshestCrl, readCrlPointers)?.urls ?? [],
     extensionOids: extensions.map((entry) => entry.id),
   };
 }
@@ -166,7 +172,7 @@ function readNumber(value: Buffer, what: string): bigint {
   return number;
 }
 
-function readDistributionPoint(value: Buffer): IssuingDistributionPoint {
+export function readDistributionPoint(value: Buffer): IssuingDistributionPoint {
   const what = 'issuing distribution point';
   const fields = readDer(value, TAG.SEQUENCE, what);
   if (fields.atEnd) fields.fail('is empty');

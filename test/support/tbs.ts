@@ -64,18 +64,23 @@ export function leafRequest(wish: LeafWish): SignRequest {
 export interface CrlWish {
   readonly issuer: HierarchyEntry;
   readonly number: bigint;
+  /** Each revoked for keyCompromise. */
   readonly serials?: readonly Buffer[];
+  /** Ready entries, after those of `serials`. */
+  readonly entries?: readonly Buffer[];
   readonly thisUpdate?: Date;
   readonly lifeSeconds?: number;
+  readonly deltaBase?: bigint;
+  readonly distributionPointUrl?: string;
+  readonly freshestCrlUrl?: string;
+  /** Makes the name of the request one of a part. */
+  readonly part?: string | undefined;
+  readonly evidence?: Buffer | undefined;
 }
 
-export function crlRequest({
-  issuer,
-  number,
-  serials = [],
-  thisUpdate = new Date(),
-  lifeSeconds = 21_600,
-}: CrlWish): SignRequest {
+export function crlRequest(wish: CrlWish): SignRequest {
+  const { issuer, number, serials = [], thisUpdate = new Date(), lifeSeconds = 21_600 } = wish;
+  const { deltaBase, distributionPointUrl, freshestCrlUrl, part, evidence } = wish;
   const tbs = buildCrlTbs({
     issuerSubjectDer: Buffer.from(issuer.subjectDerHex, 'hex'),
     issuerKeyIdentifier: Buffer.from(issuer.keyIdentifierHex, 'hex'),
@@ -83,9 +88,16 @@ export function crlRequest({
     number,
     thisUpdate,
     nextUpdate: new Date(thisUpdate.getTime() + lifeSeconds * 1_000),
-    entries: serials.map((serial) => crlEntry({ serial, revokedAt: thisUpdate, reason: 'keyCompromise' })),
+    entries: [
+      ...serials.map((serial) => crlEntry({ serial, revokedAt: thisUpdate, reason: 'keyCompromise' })),
+      ...(wish.entries ?? []),
+    ],
+    ...(deltaBase !== undefined && { deltaBase }),
+    ...(distributionPointUrl !== undefined && { distributionPointUrl }),
+    ...(freshestCrlUrl !== undefined && { freshestCrlUrl }),
   });
-  return { purpose: 'crl', keyLabel: issuer.label, name: `crl:${issuer.label}:${number}`, tbs };
+  const name = part === undefined ? `crl:${issuer.label}:${number}` : `crl-part:${issuer.label}:${part}:${number}`;
+  return { purpose: 'crl', keyLabel: issuer.label, name, tbs, ...(evidence && { evidence }) };
 }
 
 export interface OcspWish {

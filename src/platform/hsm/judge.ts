@@ -2,12 +2,14 @@
  * The signer's judgement: socket role, purpose, key, then the TBS itself. Nothing in a request, and nothing in the
  * database, can widen what signer.yaml allows.
  */
+
+import type { CrlPart } from '../../x509/crl-part.js';
 import { FemtoError } from '../errors.js';
 import type { SignerRole, SignRequest, SignResult } from '../signer.js';
 import type { NewestCrl, NewestCrlReader } from './crl-memory.js';
 import type { Hierarchy } from './hierarchy.js';
 import { entryOf, type KeyFacts, keyFacts, type OcspIssuerHashes, ocspIssuerHashes } from './issuer-facts.js';
-import { judgeCrl } from './judge-crl.js';
+import { type CrlConsequence, judgeCrl } from './judge-crl.js';
 import { judgeHead, type LastHead } from './judge-head.js';
 import { judgeLeaf } from './judge-leaf.js';
 import { judgeOcsp } from './judge-ocsp.js';
@@ -18,7 +20,7 @@ import type { TokenKey } from './token.js';
 
 /** What to make durable after the signature and before the answer. */
 export interface Consequence {
-  readonly crl?: NewestCrl;
+  readonly crl?: CrlConsequence;
   readonly head?: LastHead;
 }
 
@@ -43,6 +45,8 @@ export interface JudgeDeps {
   readonly keyClass: KeyClass;
   readonly now: () => number;
   readonly crls: NewestCrlReader;
+  /** Highest numbers signed for the deltas and shards of a CA. */
+  readonly partNumbers: (issuerLabel: string) => ReadonlyMap<string, bigint>;
   readonly lastHead: () => LastHead | undefined;
 }
 
@@ -50,6 +54,8 @@ export class Judge {
   private readonly facts = new Map<string, KeyFacts>();
   private readonly issuerHashes = new Map<string, OcspIssuerHashes>();
   private readonly judgedCrls = new Map<string, NewestCrl>();
+  /** By CA and part. */
+  private readonly judgedParts = new Map<string, bigint>();
   /** Looked up once a batch: an OCSP answer alone costs less than asking the file system for its CRL's file. */
   private newestCrls = new Map<string, NewestCrl | undefined>();
   private tokenSpkis: ReadonlySet<string> = new Set();
@@ -100,18 +106,12 @@ export class Judge {
   }
 
   private judgeContent(request: SignRequest, key: KeyFacts): Consequence {
-    const { config, now, crls, lastHead } = this.deps;
+    const { config, now, lastHead } = this.deps;
     const nowMs = now();
     const skewMs = config.clockSkewSeconds * 1_000;
     switch (request.purpose) {
-      case 'crl': {
-        const newest = this.judgedCrls.get(request.keyLabel) ?? crls.newest(request.keyLabel);
-        const { lifeSecondsMax } = config.purposes.crl;
-        const crl = judgeCrl(request, { issuer: key, lifeSecondsMax, skewMs, nowMs, newest });
-        if (!crl) return {};
-        this.judgedCrls.set(request.keyLabel, { ...crl, serials: Buffer.alloc(0) });
-        return { crl };
-      }
+      case 'crl':
+        return { crl: this.judgeCrl(request, { issuer: key, skewMs, nowMs }) };
       case 'ocsp': {
         const { keys, lifeSecondsMax } = config.purposes.ocsp;
         const issuerLabel = keys[request.keyLabel] ?? deny('The OCSP key serves no CA.');
@@ -139,6 +139,21 @@ export class Judge {
         return {};
       }
     }
+  }
+
+  private judgeCrl(request: SignRequest, by: { issuer: KeyFacts; skewMs: number; nowMs: number }): CrlConsequence {
+    const { config, crls, partNumbers } = this.deps;
+    const { keyLabel } = request;
+    const { lifeSecondsMax } = config.purposes.crl;
+    const newest = this.judgedCrls.get(keyLabel) ?? crls.newest(keyLabel);
+    const signed = (): NewestCrl | undefined => crls.newest(keyLabel);
+    const partKey = (part: CrlPart): string => `${keyLabel} ${part}`;
+    const partNumber = (part: CrlPart): bigint | undefined =>
+      this.judgedParts.get(partKey(part)) ?? partNumbers(keyLabel).get(part);
+    const judged = judgeCrl(request, { ...by, lifeSecondsMax, newest, signed, partNumber });
+    if (judged.kind === 'part') this.judgedParts.set(partKey(judged.part), judged.number);
+    else this.judgedCrls.set(keyLabel, { ...judged.crl, serials: Buffer.alloc(0) });
+    return judged;
   }
 
   private newestCrl(issuerLabel: string): NewestCrl | undefined {

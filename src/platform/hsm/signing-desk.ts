@@ -7,6 +7,7 @@ import { rawToDer } from '../../x509/ecdsa.js';
 import { importPublicKey } from '../../x509/spki.js';
 import type { SignerRole, SignPurpose, SignRequest, SignResult } from '../signer.js';
 import { writeNewestCrl } from './crl-memory.js';
+import { writePartNumber } from './crl-parts.js';
 import type { KeyFacts } from './issuer-facts.js';
 import type { Journal } from './journal.js';
 import type { Consequence, Judge, Verdict } from './judge.js';
@@ -97,7 +98,7 @@ export class SigningDesk {
     }
     const { request, role, answer } = item;
     this.queue.push({ request, role, answer, arrivedMs: this.deps.nowMs() });
-    this.queuedBytes += item.request.tbs.length;
+    this.queuedBytes += bytesOf(item);
     this.wake?.();
   }
 
@@ -131,7 +132,7 @@ export class SigningDesk {
     let sliceStartMs = this.deps.nowMs();
     this.deps.judge.startBatch();
     for (const item of batch) {
-      this.queuedBytes -= item.request.tbs.length;
+      this.queuedBytes -= bytesOf(item);
       const verdict = this.verdict(item);
       if (verdict.ok) accepted.push(accept(item, verdict));
       else this.refuse(item, verdict);
@@ -233,7 +234,9 @@ export class SigningDesk {
   /** Before the signature leaves: once a CRL is out, no `good` may contradict it; once a head is out, none may fork it. */
   private remember({ request, consequence }: Accepted): void {
     try {
-      if (consequence.crl) writeNewestCrl(this.deps.stateDir, request.keyLabel, consequence.crl);
+      const { crl } = consequence;
+      if (crl?.kind === 'complete') writeNewestCrl(this.deps.stateDir, request.keyLabel, crl.crl);
+      if (crl?.kind === 'part') writePartNumber(this.deps.stateDir, request.keyLabel, crl.part, crl.number);
       if (consequence.head) {
         writeLastHead(this.deps.stateDir, consequence.head);
         this.deps.onHeadSigned(consequence.head);
@@ -274,6 +277,10 @@ function accept(item: Waiting, { key, consequence }: Verdict & { ok: true }): Ac
   // Named one by one: a spread of three objects costs as much as the hash.
   const tbsSha256 = hash('sha256', request.tbs, 'buffer');
   return { request, role, answer, arrivedMs, key, consequence, tbsSha256 };
+}
+
+function bytesOf({ request }: DeskItem): number {
+  return request.tbs.length + (request.evidence?.length ?? 0);
 }
 
 function hasConsequence({ consequence }: Accepted): boolean {

@@ -120,7 +120,9 @@ describe('signing desk', () => {
   });
 
   test('of two CRLs of one CA the newer is the one remembered, whichever thread is faster', async () => {
-    const crl = (number: bigint): Consequence => ({ crl: { number, thisUpdateMs: 0, serials: Buffer.alloc(0) } });
+    const crl = (number: bigint): Consequence => ({
+      crl: { kind: 'complete', crl: { number, thisUpdateMs: 0, serials: Buffer.alloc(0) } },
+    });
     const first = createHash('sha256').update('tbs crl:device-ca-1:1').digest('hex');
     const rawOf = (name: string) =>
       sign('sha256', Buffer.from(`tbs ${name}`), { key: pair.privateKey, dsaEncoding: 'ieee-p1363' });
