@@ -1,6 +1,6 @@
 /** A real Redis for one test file: Debian's redis-server on a unix socket, append-only file on, no eviction. */
 import { type ChildProcess, spawn } from 'node:child_process';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdirSync, mkdtempSync, rmSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -41,10 +41,20 @@ export async function startRedis(): Promise<TestRedis> {
   };
 }
 
-async function launch(dir: string, socketPath: string): Promise<ChildProcess> {
+function launch(dir: string, socketPath: string): Promise<ChildProcess> {
+  return launchRedis(dir, { port: '0' }, socketPath);
+}
+
+/** @param dir  made where it is missing @returns when it answers on its socket */
+export async function launchRedis(
+  dir: string,
+  changes: Readonly<Record<string, string>>,
+  socketPath: string = join(dir, 's'),
+): Promise<ChildProcess> {
+  mkdirSync(dir, { recursive: true });
   rmSync(socketPath, { force: true });
   const settings = {
-    port: '0',
+    ...changes,
     unixsocket: socketPath,
     unixsocketperm: '700',
     dir,

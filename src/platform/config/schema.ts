@@ -5,6 +5,7 @@
 import { isIP } from 'node:net';
 import { z } from 'zod';
 import { parseDatabaseUrl } from '../db/database-url.js';
+import { redisNodes } from '../queue/redis-url.js';
 
 const DAY_SECONDS = 86_400;
 const HOUR_SECONDS = 3_600;
@@ -23,6 +24,18 @@ const baseUrl = (example: string) =>
     .refine((text) => !text.endsWith('/'), 'must not end with a slash')
     .optional()
     .meta({ example });
+/** A text that its own reader accepts; the reader's sentence is the fault. */
+const readBy = (read: (text: string) => unknown) =>
+  z
+    .string()
+    .max(2_000)
+    .superRefine((text, context) => {
+      try {
+        read(text);
+      } catch (thrown) {
+        context.addIssue({ code: 'custom', message: thrown instanceof Error ? thrown.message : String(thrown) });
+      }
+    });
 const filePath = (example: string) => z.string().min(1).max(4_096).meta({ example });
 const section = <Shape extends z.core.$ZodLooseShape>(shape: Shape) => z.strictObject(shape).prefault({} as never);
 
@@ -56,26 +69,12 @@ export const configSchema = z.strictObject({
    * PostgreSQL to use instead of the embedded one; several servers, of which one is the primary, divided by commas. Also
    * DATABASE_URL, or DATABASE_URL_FILE: a file that holds it.
    */
-  databaseUrl: z
-    .string()
-    .max(2_000)
-    .superRefine((text, context) => {
-      try {
-        parseDatabaseUrl(text);
-      } catch (thrown) {
-        context.addIssue({
-          code: 'custom',
-          message: thrown instanceof Error ? thrown.message : 'must be a postgresql URL',
-        });
-      }
-    })
-    .optional()
-    .meta({ example: 'postgresql://femtopki@db.internal/femtopki' }),
-  /** Redis for the queues; without it they run on PostgreSQL. Also REDIS_URL, or REDIS_URL_FILE. */
-  redisUrl: z
-    .url({ protocol: /^(rediss?|unix)$/, error: 'must be a redis URL' })
-    .optional()
-    .meta({ example: 'redis://cache.internal:6379/0' }),
+  databaseUrl: readBy(parseDatabaseUrl).optional().meta({ example: 'postgresql://femtopki@db.internal/femtopki' }),
+  /**
+   * Redis for the queues, or some nodes of a Redis Cluster, divided by commas; without it they run on PostgreSQL. Also
+   * REDIS_URL, or REDIS_URL_FILE.
+   */
+  redisUrl: readBy(redisNodes).optional().meta({ example: 'redis://cache.internal:6379/0' }),
   pkcs11: section({
     /** The PKCS#11 module's shared library. */
     module: filePath('/usr/lib/softhsm/libsofthsm2.so').default('/usr/lib/softhsm/libsofthsm2.so'),

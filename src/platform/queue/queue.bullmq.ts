@@ -8,11 +8,11 @@ import {
   Worker,
   withBackend,
 } from 'bullmq';
-import { Redis } from 'ioredis';
+import type { Cluster, Redis } from 'ioredis';
 import { openPool, type Pool } from '../db/pool.pg.js';
 import { FemtoError } from '../errors.js';
 import { BoundedCalls } from './bounded-call.js';
-import { checkRedis, redisConnection } from './check-redis.bullmq.js';
+import { checkRedis, connectRedis } from './check-redis.bullmq.js';
 import {
   CALL_MS_MAX,
   JOB_BACKOFF_MS,
@@ -25,9 +25,10 @@ import {
   type JobWorker,
   type QueueHealth,
 } from './queue.js';
+import { redisNodes } from './redis-url.js';
 
 export interface QueueOptions {
-  /** Redis, where set; else `databaseUrl` and BullMQ's own tables in schema `bullmq`. */
+  /** Redis, or some nodes of a Redis Cluster, where set; else `databaseUrl` and BullMQ's own tables in schema `bullmq`. */
   readonly redisUrl?: string;
   readonly databaseUrl: string;
   /** Name of the queue; default `femtopki`. */
@@ -222,29 +223,28 @@ async function openRedis(
   options: QueueOptions,
   onError: (error: Error) => void,
 ): Promise<Store> {
-  const connections: Redis[] = [];
+  const urls = redisNodes(redisUrl);
+  const { isCluster, warnings } = await checkRedis(urls);
+  for (const sentence of warnings) options.onWarning?.(sentence);
+  const connections: (Redis | Cluster)[] = [];
   let dropped = false;
-  const connect = (): Redis => {
-    const connection = new Redis(redisConnection(redisUrl, () => dropped));
+  const connect = (): Redis | Cluster => {
+    const connection = connectRedis(urls, isCluster, () => dropped);
     connection.on('error', onError);
     connections.push(connection);
     // A worker's blocking connection is a copy that BullMQ keeps for itself: without Redis it would try again for ever.
-    const duplicate = connection.duplicate.bind(connection);
-    connection.duplicate = (override) => {
-      const copy = duplicate(override);
+    const duplicate = connection.duplicate.bind(connection) as (...args: unknown[]) => Redis | Cluster;
+    connection.duplicate = ((...args: unknown[]) => {
+      const copy = duplicate(...args);
       connections.push(copy);
       return copy;
-    };
+    }) as typeof connection.duplicate;
     return connection;
   };
   const calls = connect();
-  try {
-    for (const sentence of await checkRedis(calls)) options.onWarning?.(sentence);
-  } catch (thrown) {
-    calls.disconnect();
-    throw thrown;
-  }
-  const queue = new Queue(name, { connection: calls });
+  // A script's keys must lie in one slot of a cluster: the braces name what is hashed.
+  const prefix = isCluster ? `{${name}}` : 'bull';
+  const queue = new Queue(name, { connection: calls, prefix });
   queue.on('error', onError);
   return {
     backend: 'redis',
@@ -253,6 +253,7 @@ async function openRedis(
     worker: (run, concurrency) =>
       new Worker(name, run as never, {
         connection: connect(),
+        prefix,
         concurrency,
         lockDuration: options.lockMs ?? 30_000,
         ...WORKER_SETTINGS,

@@ -5,19 +5,21 @@ import type { JobAttempt, JobQueue, JobWorker } from '../../../src/platform/queu
 import { JOB_TRIES } from '../../../src/platform/queue/queue.js';
 import { freshDatabase, type TestDatabase } from '../../support/database.js';
 import { startRedis, type TestRedis } from '../../support/redis.js';
+import { startRedisCluster, type TestRedisCluster } from '../../support/redis-cluster.js';
 
 let db: TestDatabase;
 let redis: TestRedis;
+let cluster: TestRedisCluster;
 beforeAll(async () => {
-  db = await freshDatabase();
-  redis = await startRedis();
-});
+  [db, redis, cluster] = await Promise.all([freshDatabase(), startRedis(), startRedisCluster()]);
+}, 60_000);
 afterAll(async () => {
-  await db.drop();
-  await redis.stop();
+  await db?.drop();
+  await redis?.stop();
+  await cluster?.stop();
 });
 
-describe.each(['postgres', 'redis'] as const)('a queue on %s', (backend) => {
+describe.each(['postgres', 'redis', 'redis cluster'] as const)('a queue on %s', (backend) => {
   let queue: JobQueue;
   const workers: JobWorker[] = [];
   const errors: Error[] = [];
@@ -27,6 +29,7 @@ describe.each(['postgres', 'redis'] as const)('a queue on %s', (backend) => {
     queue = await openQueue({
       databaseUrl: db.url,
       ...(backend === 'redis' && { redisUrl: `unix://${redis.socketPath}` }),
+      ...(backend === 'redis cluster' && { redisUrl: cluster.url }),
       name: `q${round}`,
       onError: (error) => errors.push(error),
       backoffMs: 50,
