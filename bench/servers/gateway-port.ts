@@ -149,6 +149,7 @@ async function open(pool: pg.Pool): Promise<number> {
     sessions: makeSessionDesk({ ...core, db: core.transactor, sessions: sessionStore }),
     snapshots: makeSnapshots({ db: core.transactor, clock: core.clock, store: snapshotStore }),
     feed: core.feed,
+    caOffice: core.caOffice,
     feedWatch: startFeedWatch({ newest: () => core.feed.newest(), onTrouble: onInternal }),
     crlUrl: (label) => `http://127.0.0.1:8080/crl/${label}.crl`,
     issuers: core.issuers,

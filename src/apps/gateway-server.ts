@@ -65,6 +65,7 @@ await runApp('gateway-server', async (app) => {
     sessions: makeSessionDesk({ ...core, db: transactor, sessions: sessionStore }),
     snapshots: makeSnapshots({ db: transactor, clock, store: snapshotStore }),
     feed: core.feed,
+    caOffice: core.caOffice,
     feedWatch,
     crlUrl: (label) => `${app.config.publicUrls.status}/crl/${label}.crl`,
     issuers,

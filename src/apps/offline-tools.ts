@@ -26,6 +26,7 @@ import { startEmbeddedPostgres } from '../platform/db/embedded-postgres.js';
 import { removeHome } from '../platform/db/embedded-postgres-place.js';
 import { openPool, type Pool } from '../platform/db/pool.pg.js';
 import { FemtoError } from '../platform/errors.js';
+import { barKey } from '../platform/hsm/barred-keys.js';
 import { hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
 import { makeLinkKey, readLinkKey } from '../platform/hsm/link-identity.js';
 import { ocspAskerIfServed } from './ask-ocsp.js';
@@ -69,6 +70,11 @@ export const offlineTools: OfflineTools = {
       entries,
       path,
     }));
+  },
+  caBar: (data, label) => {
+    const ca = readHierarchy(hierarchyPath(data)).entries.find((entry) => entry.label === label);
+    if (!ca?.kind.endsWith('-ca')) throw new FemtoError('NOT_FOUND', `${label} is no CA; femtopki ca show lists them.`);
+    return barKey(dataPaths(data).signer, ca.keyLabel);
   },
   caShow: (data) =>
     readHierarchy(hierarchyPath(data)).entries.map(

@@ -8,6 +8,7 @@ import { mkdirSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { monitorEventLoopDelay } from 'node:perf_hooks';
 import { pino } from 'pino';
+import { BarredKeys } from '../platform/hsm/barred-keys.js';
 import { describeAttributes } from '../platform/hsm/check-key-attributes.js';
 import type { ChildMessage, ParentMessage } from '../platform/hsm/child-messages.js';
 import { NewestCrlReader } from '../platform/hsm/crl-memory.js';
@@ -148,6 +149,7 @@ async function judgeOf(config: SignerConfig, keyClass: KeyClass) {
     crls: new NewestCrlReader(config.stateDir),
     partNumbers: (issuerLabel) => readPartNumbers(config.stateDir, issuerLabel),
     lastHead: () => lastHead,
+    barred: new BarredKeys(config.stateDir),
   });
   return {
     judge,

@@ -3,10 +3,13 @@ import { feedStore } from '../lifecycle/feed/feed-store.pg.js';
 import { type Feed, makeFeed } from '../lifecycle/feed/index.js';
 import { type Lineages, makeLineages } from '../lifecycle/lineage/index.js';
 import { lineageStore } from '../lifecycle/lineage/lineage-store.pg.js';
+import { caStore } from '../lifecycle/registry/ca-store.pg.js';
 import {
+  type CaOffice,
   type IssuerDirectory,
   type MachineOffice,
   type ModelOffice,
+  makeCaOffice,
   makeIssuerDirectory,
   makeMachineOffice,
   makeModelOffice,
@@ -45,6 +48,8 @@ export interface Core {
   readonly random: RandomBytes;
   readonly ledger: Ledger;
   readonly issuers: IssuerDirectory;
+  /** Our CAs coming into use and going out of it. */
+  readonly caOffice: CaOffice;
   readonly registry: Registry;
   readonly office: RegistryOffice;
   readonly machines: MachineOffice;
@@ -98,6 +103,7 @@ export function wireCore(transactor: Transactor, clock: Clock = systemClock, ran
     random,
     ledger,
     issuers,
+    caOffice: makeCaOffice({ transactor, cas: caStore, machines: machineStore, issuers, ledger, clock }),
     registry,
     office,
     machines,

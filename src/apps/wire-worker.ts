@@ -66,6 +66,7 @@ const HEAD_EVERY_MS = 60_000;
 const HEAD_LOOK_MS = 2_000;
 const SCAN_EVERY_MS = 5_000;
 const HOUR_MS = 3_600_000;
+const CLOSING_CAS_EVERY_MS = 600_000;
 /** Runs that hold a lease for longer than the next run is away prove it in each transaction; this bounds a dead holder. */
 const LONG_LEASE_MS = 60_000;
 
@@ -232,6 +233,17 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
           lifeSeconds: config.lives.ocspSignerSeconds,
         };
         for (const issuer of await certifyOcspSigners(deps, lease)) log.info({ issuer }, 'OCSP signer certified');
+        return undefined;
+      },
+    }),
+    startLeasedLoop({
+      ...alone,
+      name: 'closing-cas',
+      everyMs: CLOSING_CAS_EVERY_MS,
+      leaseMs: LONG_LEASE_MS,
+      run: async () => {
+        for (const ca of await core.caOffice.settleClosing())
+          log.info({ ca }, 'the last certificate of a CA has ended');
         return undefined;
       },
     }),

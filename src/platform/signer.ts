@@ -38,7 +38,14 @@ export type SignResult =
   | { readonly ok: true; readonly signature: Buffer }
   | {
       readonly ok: false;
-      readonly code: 'HSM_UNAVAILABLE' | 'DENIED' | 'LIFETIME_EXCEEDS_CEILING' | 'RATE_LIMITED' | 'BAD_REQUEST';
+      /** UNKNOWN_ISSUER: the key was barred from certificates when its CA was retired. */
+      readonly code:
+        | 'HSM_UNAVAILABLE'
+        | 'DENIED'
+        | 'LIFETIME_EXCEEDS_CEILING'
+        | 'RATE_LIMITED'
+        | 'BAD_REQUEST'
+        | 'UNKNOWN_ISSUER';
       readonly message: string;
     };
 

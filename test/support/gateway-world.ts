@@ -76,6 +76,7 @@ export async function startGatewayWorld(options: { geo?: GeoLookup } = {}): Prom
       sessions: makeSessionDesk({ ...core, db: core.transactor, sessions: sessionStore }),
       snapshots: makeSnapshots({ db: core.transactor, clock: core.clock, store: snapshotStore }),
       feed: core.feed,
+      caOffice: core.caOffice,
       feedWatch,
       crlUrl: (label) => `http://127.0.0.1:8080/crl/${label}.crl`,
       issuers: core.issuers,

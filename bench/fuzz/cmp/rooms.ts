@@ -162,6 +162,7 @@ const authentication: AuthenticationDeps = {
     byId: async (id) => ISSUERS.find((issuer) => issuer.id === id) ?? null,
     byKind: async (kind) => ISSUERS.filter((issuer) => issuer.kind === kind),
     bySpkiOrSignature: issuerOf,
+    successions: async () => [],
     refresh: async () => undefined,
   },
   registry: { unitById: async () => UNIT },

@@ -92,6 +92,13 @@ function refusalOf(result: SignResult & { ok: false }): FemtoError {
       'The life asked for is above the signer’s ceiling; fix the profile.',
     );
   }
+  if (result.code === 'UNKNOWN_ISSUER') {
+    // Its row says so within seconds, and the next try goes to another CA.
+    return new FemtoError('RETRY_LATER', 'This CA was just retired; ask again shortly.', {
+      facts: { signer: result.code, reason: result.message },
+      retryAfterSeconds: 10,
+    });
+  }
   // The request was ours, so a signer that denies it means that its file and our registry disagree.
   return new FemtoError('INTERNAL', 'The signer refused this certificate; compare its file with the issuer table.', {
     facts: { signer: result.code, reason: result.message },

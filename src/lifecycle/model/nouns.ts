@@ -33,7 +33,8 @@ export interface Issuer {
   readonly id: number;
   readonly label: string;
   readonly kind: IssuerKind;
-  readonly state: 'active' | 'spare' | 'retired' | 'offline';
+  /** closing: issues nothing any more, what it issued is good until it ends; retired: nothing of it is. */
+  readonly state: 'active' | 'spare' | 'closing' | 'retired' | 'offline';
   readonly keyLabel: string;
   readonly certificateDer: Buffer;
   readonly subjectDer: Buffer;

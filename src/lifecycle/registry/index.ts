@@ -7,6 +7,8 @@
  * where a unit may come from is a version of the network policy that people proposed and activated, and nothing else.
  */
 
+export { type CaOffice, type CaOfficeDeps, type CaStanding, makeCaOffice } from './ca-office.js';
+export type * from './ca-store.js';
 export { INTERMEDIATES_MAX } from './check-vendor-anchor.js';
 export { VENDOR_CRL_BYTES_MAX } from './check-vendor-crl.js';
 export {

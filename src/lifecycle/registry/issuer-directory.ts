@@ -4,6 +4,16 @@ import { readCertificate, verifyCertificateSignature } from '../../x509/certific
 import { readSpki } from '../../x509/spki.js';
 import type { Issuer, IssuerKind } from '../model/index.js';
 
+/** A root and the one that follows it, each signed by the other (RFC 4210 section 4.4). */
+export interface RootSuccession {
+  readonly successorId: number;
+  readonly predecessorId: number;
+  /** DER: the new key under the new name, signed by the old root: who trusts the old one comes to the new one. */
+  readonly newWithOld: Buffer;
+  /** DER: the old key under the old name, signed by the new root. */
+  readonly oldWithNew: Buffer;
+}
+
 /** Our own CAs, cached; read again at most once a second when something unknown is asked for. */
 export interface IssuerDirectory {
   all(): Promise<readonly Issuer[]>;
@@ -17,6 +27,8 @@ export interface IssuerDirectory {
    * @throws FemtoError BAD_REQUEST, KEY_WEAK when the bytes are no certificate we read
    */
   bySpkiOrSignature(certificate: { readonly der: Buffer }): Promise<Issuer | null>;
+  /** Roots that follow one another, oldest first. */
+  successions(): Promise<readonly RootSuccession[]>;
   /** Forget what is cached, e.g. after a ceremony. */
   refresh(): Promise<void>;
 }
@@ -33,6 +45,9 @@ export interface IssuerStore {
     tx: Transaction,
     signer: { issuerId: number; notBefore: Date; notAfter: Date; keyLabel: string; certificateDer: Buffer },
   ): Promise<void>;
+  readSuccessions(tx: Transaction): Promise<RootSuccession[]>;
+  /** The same again changes nothing. */
+  addSuccession(tx: Transaction, succession: RootSuccession, at: Date): Promise<void>;
   addInstallation(tx: Transaction, installation: NewInstallation): Promise<void>;
   readInstallation(tx: Transaction): Promise<Installation | null>;
 }
@@ -64,14 +79,18 @@ export function makeIssuerDirectory(deps: {
   readonly clock: Clock;
 }): IssuerDirectory {
   let cached: readonly Issuer[] = [];
+  let successions: readonly RootSuccession[] = [];
   let readAtMs = Number.NEGATIVE_INFINITY;
   let reading: Promise<readonly Issuer[]> | undefined;
 
   const refresh = (): Promise<readonly Issuer[]> => {
-    reading ??= deps.issuers
-      .readIssuers(deps.transactor.read)
-      .then((issuers) => {
+    reading ??= Promise.all([
+      deps.issuers.readIssuers(deps.transactor.read),
+      deps.issuers.readSuccessions(deps.transactor.read),
+    ])
+      .then(([issuers, following]) => {
         cached = issuers;
+        successions = following;
         readAtMs = deps.clock.now().getTime();
         return issuers;
       })
@@ -99,6 +118,10 @@ export function makeIssuerDirectory(deps: {
       const issuer = await find(({ keyIdentifier }) => keyIdentifier.equals(aki));
       if (issuer === null || !issuer.subjectDer.equals(certificate.issuerDer)) return null;
       return verifyCertificateSignature(certificate, readSpki(issuer.spkiDer)) ? issuer : null;
+    },
+    successions: async () => {
+      await current();
+      return successions;
     },
     refresh: async () => {
       await refresh();

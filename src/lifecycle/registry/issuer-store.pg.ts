@@ -1,6 +1,6 @@
 import { readCertificate } from '../../x509/certificate.js';
 import type { Issuer } from '../model/index.js';
-import type { Installation, IssuerStore } from './issuer-directory.js';
+import type { Installation, IssuerStore, RootSuccession } from './issuer-directory.js';
 
 type IssuerRow = Omit<Issuer, 'spkiDer'>;
 
@@ -57,5 +57,21 @@ export const issuerStore: IssuerStore = {
          issuing_stopped AS "issuingStopped", created_at AS "createdAt" FROM installation WHERE id = 1`,
     );
     return rows[0] ?? null;
+  },
+
+  readSuccessions: async (tx) =>
+    (
+      await tx.query<RootSuccession>(
+        `SELECT successor_id AS "successorId", predecessor_id AS "predecessorId", new_with_old AS "newWithOld",
+           old_with_new AS "oldWithNew" FROM root_succession ORDER BY successor_id`,
+      )
+    ).rows,
+
+  addSuccession: async (tx, { successorId, predecessorId, newWithOld, oldWithNew }, at) => {
+    await tx.query(
+      `INSERT INTO root_succession (successor_id, predecessor_id, new_with_old, old_with_new, entered_at)
+       VALUES ($1, $2, $3, $4, $5) ON CONFLICT DO NOTHING`,
+      [successorId, predecessorId, newWithOld, oldWithNew, at],
+    );
   },
 };

@@ -5,6 +5,7 @@ import type { Feed } from '../../lifecycle/feed/index.js';
 import type { CaseDesk } from '../../lifecycle/incident/index.js';
 import type { Lineages } from '../../lifecycle/lineage/index.js';
 import type {
+  CaOffice,
   MachineOffice,
   ModelOffice,
   NetworkOffice,
@@ -33,6 +34,7 @@ export interface OperatorDeps {
   readonly people: PersonStore;
   readonly approvals: ApprovalStore;
   readonly views: OperatorViews;
+  readonly caOffice: CaOffice;
   readonly registry: Registry;
   readonly office: RegistryOffice;
   readonly models: ModelOffice;

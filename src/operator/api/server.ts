@@ -10,6 +10,7 @@ import type { Person } from '../people/person.js';
 import { openApiDocument } from './openapi.js';
 import type { OperatorDeps } from './operator-deps.js';
 import type { Route } from './route.js';
+import { caRoutes } from './routes/ca-routes.js';
 import { caseRoutes } from './routes/case-routes.js';
 import { factoryRoutes } from './routes/factory-routes.js';
 import { fleetRoutes } from './routes/fleet-routes.js';
@@ -35,6 +36,7 @@ export function operatorRoutes(deps: OperatorDeps): Route[] {
     ...factoryRoutes(deps),
     ...vendorRoutes(deps),
     ...gatewayRoutes(deps),
+    ...caRoutes(deps),
     ...networkRoutes(deps),
     ...unitRoutes(deps),
     ...fleetRoutes(deps),

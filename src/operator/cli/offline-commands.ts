@@ -2,6 +2,7 @@ import { createInterface } from 'node:readline/promises';
 import { Presets, SingleBar } from 'cli-progress';
 import { type Command, Option } from 'commander';
 import { FemtoError } from '../../platform/errors.js';
+import { addCaRollover } from './ca-commands.js';
 import { globalsOf, withExamples } from './command-context.js';
 import { EXIT } from './exit-codes.js';
 import { type DoctorCheck, examine } from './finding.js';
@@ -23,6 +24,8 @@ export interface OfflineTools {
     },
     onStep: (line: string) => void,
   ): Record<string, unknown>[];
+  /** Every label that is barred now. */
+  caBar(data: string, label: string): string[];
   caShow(data: string): Record<string, unknown>[];
   configPrint(options: { data: string; config: string | undefined }): string;
   doctorChecks(data: string): DoctorCheck[];
@@ -72,7 +75,8 @@ function addSigner(program: Command, tools: OfflineTools): void {
 }
 
 function addCa(program: Command, tools: OfflineTools): void {
-  const ca = program.command('ca').description('our CAs and the key ceremony');
+  const ca = program.command('ca').description('our CAs: key ceremonies, and what comes into use and goes out of it');
+  addCaRollover(ca);
   withExamples(
     ca
       .command('init')
@@ -104,6 +108,25 @@ function addCa(program: Command, tools: OfflineTools): void {
       }),
     'ca sign-crls --ceremony hsm-config/ceremony/demo.yaml',
     'ca sign-crls --ceremony ceremony-2026.yaml --revoke device-ca-2 --reason cACompromise',
+  );
+  withExamples(
+    ca
+      .command('bar <label>')
+      .description('on the signer’s host, after ca retire: the CA’s key signs no certificate any more, for good')
+      .option('--confirm <label>', 'the label once more, for scripts')
+      .action(async (label: string, options: { confirm?: string }, command: Command) => {
+        const { data, output } = globalsOf(command);
+        const word =
+          options.confirm ?? (await ask(`The key of ${label} never signs a certificate again. Type its label: `));
+        if (word !== label)
+          throw new FemtoError('APPROVAL_REQUIRED', 'Nothing was barred; type the label of the CA exactly.');
+        print(
+          tools.caBar(data, label).map((barred) => ({ barred })),
+          output,
+        );
+      }),
+    'ca bar device-ca-1',
+    'ca bar device-ca-1 --confirm device-ca-1 --data /var/lib/femtopki',
   );
   withExamples(
     ca

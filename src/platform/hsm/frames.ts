@@ -15,7 +15,14 @@ export const FRAME_BYTES_MAX = 64 * 1024 * 1024 + 64 * 1024;
 
 const HEAD_BYTES = 10;
 const NO_EVIDENCE = 0xffffffff;
-const RESULT_CODES = ['HSM_UNAVAILABLE', 'DENIED', 'LIFETIME_EXCEEDS_CEILING', 'RATE_LIMITED', 'BAD_REQUEST'] as const;
+const RESULT_CODES = [
+  'HSM_UNAVAILABLE',
+  'DENIED',
+  'LIFETIME_EXCEEDS_CEILING',
+  'RATE_LIMITED',
+  'BAD_REQUEST',
+  'UNKNOWN_ISSUER',
+] as const;
 const MESSAGE_BYTES_MAX = 1_000;
 
 export function encodeRequests(id: number, requests: readonly SignRequest[]): Buffer {

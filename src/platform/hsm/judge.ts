@@ -6,6 +6,7 @@
 import type { CrlPart } from '../../x509/crl-part.js';
 import { FemtoError } from '../errors.js';
 import type { SignerRole, SignRequest, SignResult } from '../signer.js';
+import type { BarredKeys } from './barred-keys.js';
 import type { NewestCrl, NewestCrlReader } from './crl-memory.js';
 import type { Hierarchy } from './hierarchy.js';
 import { entryOf, type KeyFacts, keyFacts, type OcspIssuerHashes, ocspIssuerHashes } from './issuer-facts.js';
@@ -30,6 +31,14 @@ export type Verdict =
 
 const LEAF_PURPOSES = ['operational', 'bootstrap', 'services', 'preissue', 'ocsp-signer'] as const;
 
+/** What a retired CA does not sign; what its certificates need to their end it goes on signing. */
+const BARRED_PURPOSES: ReadonlySet<SignRequest['purpose']> = new Set([
+  'operational',
+  'bootstrap',
+  'services',
+  'preissue',
+]);
+
 /** Labels a class must find in its token. The `ca` class also reads the OCSP keys that it certifies. */
 export function labelsOfClass(config: SignerConfig, keyClass: KeyClass): string[] {
   const { purposes } = config;
@@ -48,6 +57,8 @@ export interface JudgeDeps {
   /** Highest numbers signed for the deltas and shards of a CA. */
   readonly partNumbers: (issuerLabel: string) => ReadonlyMap<string, bigint>;
   readonly lastHead: () => LastHead | undefined;
+  /** Keys of retired CAs: they sign CRLs and OCSP signers to the end, and no certificate. */
+  readonly barred: BarredKeys;
 }
 
 export class Judge {
@@ -77,6 +88,7 @@ export class Judge {
   /** What is judged from now on is judged by the CRLs of now. */
   startBatch(): void {
     this.newestCrls.clear();
+    if (this.deps.keyClass === 'ca') this.deps.barred.look();
   }
 
   judge(request: SignRequest, role: SignerRole): Verdict {
@@ -101,6 +113,9 @@ export class Judge {
     const allowed = Array.isArray(keys) ? keys.includes(keyLabel) : Object.hasOwn(keys, keyLabel);
     // Roots are in no list and in no token of this process.
     if (!allowed) deny(`The key "${keyLabel}" does not sign ${purpose}.`);
+    if (BARRED_PURPOSES.has(purpose) && this.deps.barred.has(keyLabel)) {
+      throw new Refusal('UNKNOWN_ISSUER', `The CA of the key "${keyLabel}" is retired; it signs no certificate.`);
+    }
     const key = this.facts.get(keyLabel) ?? deny(`The key "${keyLabel}" is not in this token.`);
     return { ok: true, key, consequence: this.judgeContent(request, key) };
   }

@@ -8,8 +8,10 @@ import {
   type Snapshots,
 } from '../../lifecycle/admission/index.js';
 import type { Feed } from '../../lifecycle/feed/index.js';
+import type { CaOffice } from '../../lifecycle/registry/index.js';
 import { asFemtoError, FemtoError } from '../../platform/errors.js';
 import { problemOf, sendProblem, traceIdOf } from '../rest/problem.js';
+import { type AnchorHandler, makeAnchorHandler } from './anchor-handler.js';
 import { type AuthoriseHandler, makeAuthoriseHandler } from './authorise-handler.js';
 import { type CallerDeps, type CallingGateways, makeCallingGateways } from './calling-gateway.js';
 import type { DecisionSign } from './decision-sign.js';
@@ -24,6 +26,7 @@ export interface GatewayRimDeps extends Pick<CallerDeps, 'issuers' | 'machines' 
   readonly sessions: SessionDesk;
   readonly snapshots: Snapshots;
   readonly feed: Pick<Feed, 'read' | 'acknowledge'>;
+  readonly caOffice: Pick<CaOffice, 'acknowledge'>;
   readonly feedWatch: FeedWatch;
   /** Where the CRL of a CA is fetched, by the CA's label. */
   readonly crlUrl: (label: string) => string;
@@ -41,6 +44,7 @@ export function makeGatewayHandler(deps: GatewayRimDeps): (request: IncomingMess
     authorise: makeAuthoriseHandler({ authorise: makeAuthorise(admission), sign, canSign: deps.canSign }),
     feed: makeFeedHandler({ feed, watch, crlUrl, sign, clock: admission.clock }),
     sessions: makeSessionHandler(deps.sessions),
+    anchors: makeAnchorHandler(deps),
     snapshot: (gateway: AskingGateway, query: URLSearchParams) => answerSnapshot(deps, gateway, query),
   };
   return (request, response) => {
@@ -81,10 +85,12 @@ interface Handlers {
   readonly authorise: AuthoriseHandler;
   readonly feed: FeedHandler;
   readonly sessions: SessionHandler;
+  readonly anchors: AnchorHandler;
   readonly snapshot: (gateway: AskingGateway, query: URLSearchParams) => Promise<Buffer>;
 }
 
-async function answer({ callers, authorise, feed, sessions, snapshot }: Handlers, call: Call): Promise<Answer> {
+async function answer(handlers: Handlers, call: Call): Promise<Answer> {
+  const { callers, authorise, feed, sessions, anchors, snapshot } = handlers;
   const { request } = call;
   // Cut and not parsed as a URL: that throws for paths that anybody may send.
   const [pathname = '', ...rest] = (request.url ?? '').split('?');
@@ -106,6 +112,10 @@ async function answer({ callers, authorise, feed, sessions, snapshot }: Handlers
       return json(await sessions.questions(gateway));
     case PROBE_ANSWER:
       return json(await sessions.answer(gateway, request));
+    case ANCHORS:
+      return json(await anchors.list());
+    case ANCHOR_ACKS:
+      return json(await anchors.acknowledge(gateway, request));
     case SNAPSHOT:
       return { mediaType: 'application/octet-stream', content: await snapshot(gateway, query) };
     default:
@@ -131,6 +141,8 @@ const SESSION_EVENTS = 'POST /v1/session-events';
 const PROBES = 'GET /v1/probes';
 const PROBE_ANSWER = 'POST /v1/probes';
 const SNAPSHOT = 'GET /v1/snapshot';
+const ANCHORS = 'GET /v1/anchors';
+const ANCHOR_ACKS = 'POST /v1/anchors/acks';
 const PATHS: ReadonlySet<string> = new Set([
   AUTHORISE,
   FEED,
@@ -139,6 +151,8 @@ const PATHS: ReadonlySet<string> = new Set([
   PROBES,
   PROBE_ANSWER,
   SNAPSHOT,
+  ANCHORS,
+  ANCHOR_ACKS,
 ]);
 
 function json(body: unknown): Answer {

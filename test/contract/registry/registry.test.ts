@@ -255,7 +255,7 @@ describe('registry', () => {
       const directory = makeIssuerDirectory({ transactor: world.transactor, issuers: issuerStore, clock });
       expect(await directory.byId(32_000)).toBeNull();
       expect(await directory.byKind('device-ca')).toHaveLength(1);
-      await world.db.pool.query(`UPDATE issuer SET state = 'retired' WHERE kind = 'device-ca'`);
+      await world.db.pool.query(`UPDATE issuer SET state = 'spare' WHERE kind = 'device-ca'`);
       nowMs += 10_001;
       expect(await directory.byKind('device-ca')).toEqual([]);
       await world.db.pool.query(`UPDATE issuer SET state = 'active' WHERE kind = 'device-ca'`);

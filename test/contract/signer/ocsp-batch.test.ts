@@ -1,5 +1,6 @@
 import { createPublicKey, verify } from 'node:crypto';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { BarredKeys } from '../../../src/platform/hsm/barred-keys.js';
 import { type NewestCrl, NewestCrlReader } from '../../../src/platform/hsm/crl-memory.js';
 import { Judge, labelsOfClass } from '../../../src/platform/hsm/judge.js';
 import { readSignerConfig } from '../../../src/platform/hsm/signer-config.js';
@@ -53,6 +54,7 @@ test("a batch asks once for the CA's newest CRL, and the next batch asks again",
     }
   }
   const judge = new Judge({
+    barred: new BarredKeys(config.stateDir),
     config,
     hierarchy: token.hierarchy,
     keyClass: 'ocsp',
