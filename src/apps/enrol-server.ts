@@ -24,6 +24,7 @@ import { wireEnrol } from './wire-enrol.js';
 import { wireEst } from './wire-est.js';
 import { wireFactory } from './wire-factory.js';
 import { wireIssuance } from './wire-issuance.js';
+import { stormOf } from './wire-storm.js';
 
 const IDENTITY_WAIT_MS = 60_000;
 const DATABASE_CONNECTIONS_MAX = 20;
@@ -44,6 +45,7 @@ await runApp('enrol-server', async (app) => {
     nonceKey: sharedKeyFile(join(paths.secrets, 'nonce.key')),
     // Pre-issue waits for attested keys (KEY-7); until then a demo may show it, and says so.
     preissueAllowed: config.mode === 'demo',
+    storm: stormOf(config.renewal),
     alarm,
   });
   const identities = { ...core, log, certificateOf: certificateDer(core) };
@@ -98,6 +100,7 @@ await runApp('enrol-server', async (app) => {
       identity.close();
       ra.close();
       cmp.close();
+      rooms.storm?.close();
       await Promise.all([listening.close(graceMs), plain.close(graceMs)]);
       await issuance.close();
       await rooms.refusals.close();

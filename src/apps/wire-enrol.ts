@@ -18,12 +18,15 @@ import { type DeviceRouterDeps, makeDeviceRouter } from '../protocol/device/devi
 import type { PeerReader } from '../protocol/device/tls-peer.js';
 import { keyBlocker } from './key-blocker.js';
 import type { Core } from './wire-core.js';
+import { inTurn, type Storm, type StormWiring, wireStorm } from './wire-storm.js';
 
 export interface EnrolRooms {
   readonly enrolment: Enrolment;
   readonly renewal: Renewal;
   readonly refusals: RefusalCounter;
   readonly recordRefusal: RefusalRecorder;
+  /** Null where there is no gate: the worker asks for nobody. */
+  readonly storm: Storm | null;
   /** The device API; EST and CMP take the rooms above instead. */
   deviceRouter(options: {
     peerOf: PeerReader;
@@ -38,6 +41,8 @@ export interface EnrolWiring {
   readonly nonceKey: Buffer;
   /** Pre-issue for units whose profile says so: tests and the story only, until attested keys are checked (KEY-7). */
   readonly preissueAllowed: boolean;
+  /** Rates of renewals and activations over all enrol-servers (REN-7). */
+  readonly storm?: StormWiring;
   readonly alarm: (what: string, facts: Record<string, unknown>) => void;
 }
 
@@ -46,7 +51,7 @@ export function wireEnrol(core: Core, wiring: EnrolWiring): EnrolRooms {
   const { transactor, clock, ledger, issuers, registry, revocation } = core;
   const nonces = makeNonces({ key: wiring.nonceKey, clock, random: core.random });
   const shared = { ...core, issuance: wiring.issuance, nonces, pause: (milliseconds: number) => sleep(milliseconds) };
-  const enrolment = makeEnrolment({
+  const ungated = makeEnrolment({
     ...shared,
     grants: pgGrantStore,
     guard: pgRequestGuard,
@@ -62,12 +67,20 @@ export function wireEnrol(core: Core, wiring: EnrolWiring): EnrolRooms {
       );
     },
   });
-  const renewal = makeRenewal({
+  const renewals = makeRenewal({
     ...shared,
     store: pgRenewalStore,
     tasks: pgTaskStore,
     preissueAllowed: wiring.preissueAllowed,
   });
+  const storm =
+    wiring.storm === undefined
+      ? null
+      : wireStorm(core, wiring.storm, (error) =>
+          wiring.alarm('the common rate cannot be counted', { error: String(error) }),
+        );
+  const plain = { enrolment: ungated, renewal: renewals };
+  const { enrolment, renewal } = storm === null ? plain : inTurn(plain, core, storm);
   const refusals = makeRefusalCounter(openRefusalStore(transactor), (error) =>
     wiring.alarm('refusals could not be counted', { error: String(error) }),
   );
@@ -77,6 +90,7 @@ export function wireEnrol(core: Core, wiring: EnrolWiring): EnrolRooms {
     renewal,
     refusals,
     recordRefusal,
+    storm,
     deviceRouter: ({ peerOf, trustedProxies, onInternal }) =>
       makeDeviceRouter({
         enrolment,

@@ -11,6 +11,7 @@ import { type Core, wireCore } from '../../src/apps/wire-core.js';
 import { type EnrolRooms, wireEnrol } from '../../src/apps/wire-enrol.js';
 import { wireEst } from '../../src/apps/wire-est.js';
 import { wireIssuance } from '../../src/apps/wire-issuance.js';
+import type { StormWiring } from '../../src/apps/wire-storm.js';
 import type { Issuance, IssuanceOptions } from '../../src/lifecycle/issuance/index.js';
 import type { CertificateRecord } from '../../src/lifecycle/model/index.js';
 import { loadHierarchy } from '../../src/lifecycle/registry/index.js';
@@ -43,7 +44,7 @@ export interface DeviceWorld {
   readonly issuance: Issuance;
   readonly alarms: { what: string; facts: Record<string, unknown> }[];
   /** One more server over the same database, as another host would run it. */
-  addReplica(options?: { signer?: Signer; options?: IssuanceOptions }): Promise<Replica>;
+  addReplica(options?: { signer?: Signer; options?: IssuanceOptions; storm?: StormWiring }): Promise<Replica>;
   /** A unit with its factory identity, on a line of its own that 127.0.0.0/8 does not belong to unless asked. */
   addUnit(options?: { profile?: string; state?: string }): Promise<WorldUnit>;
   addLine(name: string, prefix?: string, authoritative?: boolean): Promise<number>;
@@ -114,7 +115,8 @@ export async function startDeviceWorld(options: { preissueAllowed?: boolean } = 
       ...(changes.options === undefined ? {} : { options: changes.options }),
     });
     const preissueAllowed = options.preissueAllowed ?? false;
-    const rooms = wireEnrol(replicaCore, { issuance, nonceKey, preissueAllowed, alarm });
+    const storm = changes.storm === undefined ? {} : { storm: changes.storm };
+    const rooms = wireEnrol(replicaCore, { issuance, nonceKey, preissueAllowed, alarm, ...storm });
     let handle: ReturnType<typeof mountPaths> | undefined;
     const server = createTlsListener({ identity }, (request, response) => void handle?.(request, response));
     const rim = {

@@ -11,3 +11,6 @@ export { predecessorText } from './renew.js';
 export type * from './renewal.js';
 export type { NonceVerifier, RenewalDeps } from './renewal-deps.js';
 export type { RenewalStore } from './renewal-store.js';
+export { makeStormControl, type StormControl } from './storm/storm-control.js';
+export type { StormSettings } from './storm/storm-gate.js';
+export { urgencyOf } from './storm/urgency.js';

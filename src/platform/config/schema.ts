@@ -170,6 +170,15 @@ export const configSchema = z.strictObject({
       .default(2 / 3)
       .meta({ example: 0.667 }),
     jitterFraction: z.number().min(0).max(0.3).default(0.1).meta({ example: 0.1 }),
+    /**
+     * Renewals that all enrol-servers together let through in a second. More than come at once wait or are told when to come
+     * again, those whose certificates end first before the others. Set it to what signer and database can do.
+     */
+    perSecond: z.int().min(1).max(1_000_000).default(1_000).meta({ example: 1_000 }),
+    /** The same for activations, which have a rate of their own. */
+    activationsPerSecond: z.int().min(1).max(1_000_000).default(200).meta({ example: 200 }),
+    /** Part of these rates that one outer address, or the network around it, may use while others wait. */
+    sourceShare: z.number().min(0.001).max(1).default(0.1).meta({ example: 0.1 }),
   }),
   /** Proxies whose X-Forwarded-For is believed: addresses or CIDRs. */
   trustedProxies: z.array(z.string().min(2).max(64)).max(64).default([]).meta({ example: '10.0.0.0/8' }),
