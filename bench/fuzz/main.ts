@@ -5,7 +5,7 @@
  * Mutates valid messages and counts how deep each got. Ends with 1 on a crash, on an input that took longer than 50 ms, or
  * when the inputs were too shallow to prove anything: half must pass the DER gate, a tenth must reach policy.
  *
- * `histories` plays units' lives instead, N honest and N dishonest ones, through the real use-cases (histories/run.ts).
+ * `histories` plays units' lives instead, N honest and a quarter as many dishonest ones, through the real use-cases (histories/run.ts).
  */
 import { parseArgs } from 'node:util';
 import { DEPTHS } from './fuzz-target.js';

@@ -1,5 +1,5 @@
 import fc from 'fast-check';
-import { playHistory } from './play.js';
+import { type Played, playHistory } from './play.js';
 import { openRange, type Range, type UnitVerdict } from './range.js';
 import { makeSoftwareCa } from './software-ca.js';
 import { dishonestHistory, type History, honestHistory } from './step.js';
@@ -37,6 +37,8 @@ interface Judged {
 }
 
 const LANES = 4;
+/** Histories whose ledger entries are numbered and weighed together. */
+const TOGETHER = 8;
 const FAULTS_MAX = 5;
 
 /**
@@ -57,21 +59,31 @@ export async function runHistories(
   let shown = 0;
   let done = 0;
   const ca = makeSoftwareCa();
+  const settle = async (range: Range, index: number, history: History, judged: Judged): Promise<void> => {
+    for (const word of judged.told) count(steps, word);
+    count(ends, judged.end);
+    if (judged.shown !== null) shown += 1;
+    if (judged.fault !== null) {
+      const least = await shortened(range, kind, history);
+      const [again = judged] = await judge(range, kind, [least]);
+      faults.push({ index, what: again.fault ?? judged.fault, history: least, told: again.told });
+    }
+    options.onProgress?.(++done);
+  };
   const lane = async (): Promise<void> => {
     const range = await openRange(ca);
     try {
-      for (let next = queue.shift(); next !== undefined && faults.length < FAULTS_MAX; next = queue.shift()) {
-        const [index, history] = next;
-        const judged = await judge(range, kind, history);
-        for (const word of judged.told) count(steps, word);
-        count(ends, judged.end);
-        if (judged.shown !== null) shown += 1;
-        if (judged.fault !== null) {
-          const least = await shortened(range, kind, history);
-          const again = await judge(range, kind, least);
-          faults.push({ index, what: again.fault ?? judged.fault, history: least, told: again.told });
+      while (queue.length > 0 && faults.length < FAULTS_MAX) {
+        const some = queue.splice(0, TOGETHER);
+        const judged = await judge(
+          range,
+          kind,
+          some.map(([, history]) => history),
+        );
+        for (const [at, [index, history]] of some.entries()) {
+          const one = judged[at];
+          if (one !== undefined) await settle(range, index, history, one);
         }
-        options.onProgress?.(++done);
       }
     } finally {
       await range.close();
@@ -81,13 +93,19 @@ export async function runHistories(
   return { kind, seed, runs: only === undefined ? runs : 1, steps, ends, shown, faults };
 }
 
-async function judge(range: Range, kind: Kind, history: History): Promise<Judged> {
-  const { unit, oracle, told } = await playHistory(range, history, Date.now());
+/** One after the other; a history ends with what had to be evident, so detection may look at several together. */
+async function judge(range: Range, kind: Kind, histories: readonly History[]): Promise<Judged[]> {
+  const played: Played[] = [];
+  for (const history of histories) played.push(await playHistory(range, history, Date.now()));
   await range.work();
-  const verdict = await range.verdictOf(unit.id);
-  const end = [verdict.state, ...verdict.evidence].join(', ');
-  const fault = kind === 'honest' ? falseAlarm(verdict, oracle.newKeysAfterLoss) : silence(verdict, oracle.shown);
-  return { fault, told, end, shown: oracle.shown };
+  const judged: Judged[] = [];
+  for (const { unit, oracle, told } of played) {
+    const verdict = await range.verdictOf(unit.id);
+    const end = [verdict.state, ...verdict.evidence].join(', ');
+    const fault = kind === 'honest' ? falseAlarm(verdict, oracle.newKeysAfterLoss) : silence(verdict, oracle.shown);
+    judged.push({ fault, told, end, shown: oracle.shown });
+  }
+  return judged;
 }
 
 /** Zero hard evidence, nobody restricted; strong only where several answers were lost and each time a new key made. */
@@ -109,7 +127,7 @@ async function shortened(range: Range, kind: Kind, history: History): Promise<Hi
     const copiedAfter =
       least.copiedAfter !== null && at < least.copiedAfter ? least.copiedAfter - 1 : least.copiedAfter;
     const shorter = { ...least, copiedAfter, steps: least.steps.toSpliced(at, 1) };
-    if ((await judge(range, kind, shorter)).fault !== null) least = shorter;
+    if ((await judge(range, kind, [shorter]))[0]?.fault) least = shorter;
   }
   return least;
 }
