@@ -47,7 +47,7 @@ export function wireCmp(
       return records.map(({ der }) => der);
     },
     chainOf: chains(core),
-    crlOf: (issuerId) => crlStore.newest(transactor.read, issuerId),
+    crlOf: (issuerId) => crlStore.newestWhole(transactor.read, issuerId),
     blockExposedKeys: keyBlocker(core),
     pause: (milliseconds) => sleep(milliseconds),
   });

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { IssuerDirectory } from '../lifecycle/registry/index.js';
 import { crlStore } from '../lifecycle/status/crl-store.pg.js';
-import { makeIndexedStatusReader, STATUS_CHANNEL, StatusIndex } from '../lifecycle/status/index.js';
+import { CRL_CHANNEL, makeIndexedStatusReader, STATUS_CHANNEL, StatusIndex } from '../lifecycle/status/index.js';
 import { statusChangeReader } from '../lifecycle/status/status-changes.pg.js';
 import { statusIndexSource } from '../lifecycle/status/status-index-source.pg.js';
 import { makeStatusReader, ocspSignerStore } from '../lifecycle/status/status-reader.pg.js';
@@ -47,10 +47,9 @@ export interface StatusService {
   close(): Promise<void>;
 }
 
+/** Of files and of numbers in the database alike: what holds when no notice comes. */
 const SHELF_EVERY_MS = 1_000;
 const REFRESH_EVERY_MS = 1_000;
-/** CRLs of another host's publisher; those of this host's are seen by their files. */
-const DATABASE_CRLS_EVERY_MS = 5_000;
 const DIRECTORY_EVERY_MS = 10_000;
 
 /** OCSP, CRLs, CA certificates and time behind one handler. Starts with a database that is away, and goes on without it. */
@@ -96,15 +95,12 @@ export async function openStatusService(deps: StatusServiceDeps): Promise<Status
     ...(deps.livePerSecond !== undefined && { livePerSecond: deps.livePerSecond }),
     onTrouble,
   });
-  const nowMs = (): number => clock.now().getTime();
   const stopListening = listenOn(deps.databaseUrl, STATUS_CHANNEL, (payload) => watch.notice(payload), onTrouble);
-  let crlsAskedAtMs = Number.NEGATIVE_INFINITY;
   const shelf = makeCrlShelf({
     directories: deps.crlDirectories,
     newerCrls: async (known) => {
-      if (nowMs() - crlsAskedAtMs < DATABASE_CRLS_EVERY_MS && nowMs() >= crlsAskedAtMs) return [];
-      crlsAskedAtMs = nowMs();
-      return crlStore.newerThan(transactor.read, known);
+      const newer = await crlStore.newerThan(transactor.read, known);
+      return newer.map(({ label, ...crl }) => ({ label, der: () => crlStore.der(transactor.read, crl) }));
     },
     certificates: async () => {
       if (ceremony.length > 0 && !directory.isLoaded()) return ceremony;
@@ -113,6 +109,8 @@ export async function openStatusService(deps: StatusServiceDeps): Promise<Status
     },
     onTrouble,
   });
+  // A replica may have heard of it later than we: the loop looks again.
+  const stopHearingOfCrls = listenOn(deps.databaseUrl, CRL_CHANNEL, () => void shelf.refresh(), onTrouble);
   const loops = [
     every(
       DIRECTORY_EVERY_MS,
@@ -141,7 +139,7 @@ export async function openStatusService(deps: StatusServiceDeps): Promise<Status
     close: async () => {
       for (const { stop } of loops) stop();
       watch.close();
-      await stopListening();
+      await Promise.all([stopListening(), stopHearingOfCrls()]);
     },
   };
 }

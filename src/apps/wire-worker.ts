@@ -17,7 +17,8 @@ import { reconcile } from '../lifecycle/issuance/index.js';
 import { issuanceStore } from '../lifecycle/issuance/issuance-store.pg.js';
 import { pgTaskStore } from '../lifecycle/renewal/task-store.pg.js';
 import { crlStore } from '../lifecycle/status/crl-store.pg.js';
-import { makeCrlPublisher } from '../lifecycle/status/index.js';
+import { CRL_ENTRIES_BYTES_ALARM, makeCrlPublisher } from '../lifecycle/status/index.js';
+import { statusChangeReader } from '../lifecycle/status/status-changes.pg.js';
 import type { Config } from '../platform/config/config.js';
 import type { DataPaths } from '../platform/data-directory.js';
 import { beatHeart } from '../platform/db/heartbeat.pg.js';
@@ -61,6 +62,10 @@ export interface RunningWorker {
 }
 
 const SEQUENCE_EVERY_MS = 200;
+/** Revocations of so long go into one CRL. */
+const CRLS_EVERY_MS = 250;
+/** Publication of one CA takes at most a tenth of the time: a list of a million does not fill the disks by itself. */
+const CRL_REST_FACTOR = 9;
 const HEAD_EVERY_MS = 60_000;
 /** How often the head's loop looks; until the first head is signed each look tries. */
 const HEAD_LOOK_MS = 2_000;
@@ -116,6 +121,7 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
   };
   const crls = makeCrlPublisher({
     store: crlStore,
+    changes: statusChangeReader,
     transactor,
     ledger,
     leases,
@@ -125,6 +131,7 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
     holder,
     everySeconds: config.status.crlEverySeconds,
     lifeSeconds: config.status.crlSeconds,
+    restFactor: CRL_REST_FACTOR,
   });
   const renewals = { transactor, tasks: pgTaskStore, book: renewalBook, ledger, leases, queue, clock };
 
@@ -177,13 +184,15 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
     }),
     startLoop({
       name: 'crl-publication',
-      everyMs: 500,
+      everyMs: CRLS_EVERY_MS,
       onError,
       run: async () => {
         for (const { outcome, error, ...facts } of await crls.publishDue()) {
           if (outcome === 'failed')
             alarm('a CRL was not published', { ...facts, code: error?.code, why: error?.message });
           else log.info({ ...facts, outcome }, 'CRL');
+          if ((facts.entriesBytes ?? 0) > CRL_ENTRIES_BYTES_ALARM)
+            alarm('a CRL is nearly as large as the signer takes; open another CA', facts);
         }
         return undefined;
       },

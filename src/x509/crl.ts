@@ -6,7 +6,10 @@ import {
   generalizedTime,
   implicitTag,
   integer,
+  lengthBytes,
   sequence,
+  TAG,
+  writeLength,
   x509Time,
 } from './der.js';
 import { extension } from './extension.js';
@@ -53,7 +56,7 @@ export interface CrlFields {
   readonly number: bigint;
   readonly thisUpdate: Date;
   readonly nextUpdate: Date;
-  /** From {@link crlEntry}. */
+  /** From {@link crlEntry}: one or many of them in each buffer. */
   readonly entries: Iterable<Buffer>;
   /** CRL number of the complete CRL this delta builds on; left out: no delta. */
   readonly deltaBase?: bigint;
@@ -69,16 +72,51 @@ export interface CrlFields {
  * @see RFC 5280 section 5.1
  */
 export function buildCrlTbs(fields: CrlFields): Buffer {
-  const entries = Buffer.concat([...fields.entries]);
-  return sequence(
+  return draftCrl(fields).tbsDer;
+}
+
+/** A TBSCertList in a place that has room for the rest: tens of megabytes are written once, not three times. */
+export interface CrlDraft {
+  readonly tbsDer: Buffer;
+  /**
+   * The CRL, in the same memory. The signature is not checked here.
+   *
+   * @param signatureDer  Ecdsa-Sig-Value
+   */
+  assemble(signatureDer: Buffer): Buffer;
+}
+
+export function draftCrl(fields: CrlFields): CrlDraft {
+  const entries = [...fields.entries];
+  const entriesBytes = entries.reduce((sum, entry) => sum + entry.length, 0);
+  const front = [
     CRL_VERSION_2,
     algorithmIdentifier(fields.alg),
     fields.issuerSubjectDer,
     x509Time(fields.thisUpdate),
     x509Time(fields.nextUpdate),
-    entries.length === 0 ? entries : sequence(entries),
-    explicitTag(0, sequence(...crlExtensions(fields))),
-  );
+    ...(entriesBytes === 0 ? [] : [header(entriesBytes)]),
+  ];
+  const back = explicitTag(0, sequence(...crlExtensions(fields)));
+  const tbsContent = front.reduce((sum, part) => sum + part.length, entriesBytes + back.length);
+  const outer = header(tbsContent);
+  const tbsBytes = outer.length + tbsContent;
+  const place = Buffer.allocUnsafe(HEADER_BYTES_MAX + tbsBytes + TAIL_BYTES_MAX);
+  let end = HEADER_BYTES_MAX;
+  for (const part of [outer, ...front, ...entries, back]) end += part.copy(place, end);
+  const tbsDer = place.subarray(HEADER_BYTES_MAX, end);
+  return {
+    tbsDer,
+    assemble: (signatureDer) => {
+      const tail = Buffer.concat([algorithmIdentifier(fields.alg), bitString(signatureDer)]);
+      const head = header(tbsBytes + tail.length);
+      const start = HEADER_BYTES_MAX - head.length;
+      if (tail.length > TAIL_BYTES_MAX) return assembleCrl(tbsDer, fields.alg, signatureDer);
+      head.copy(place, start);
+      tail.copy(place, end);
+      return place.subarray(start, end + tail.length);
+    },
+  };
 }
 
 /** Joins a TBSCertList and its signature (Ecdsa-Sig-Value, DER); the signature is not checked here. */
@@ -86,6 +124,17 @@ export function assembleCrl(tbsDer: Buffer, alg: IssuerSignature, signatureDer: 
   return sequence(tbsDer, algorithmIdentifier(alg), bitString(signatureDer));
 }
 
+/** Tag and length of a SEQUENCE of so many octets. */
+function header(contentBytes: number): Buffer {
+  const out = Buffer.alloc(1 + lengthBytes(contentBytes));
+  out[0] = TAG.SEQUENCE;
+  writeLength(out, 1, contentBytes);
+  return out;
+}
+
+const HEADER_BYTES_MAX = 6;
+/** AlgorithmIdentifier and a signature by P-384. */
+const TAIL_BYTES_MAX = 160;
 const CRL_VERSION_2 = integer(1);
 
 function crlExtensions(fields: CrlFields): Buffer[] {

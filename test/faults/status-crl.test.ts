@@ -185,6 +185,7 @@ describe('S5, S1: a disk or a token that refuses', () => {
     await rooms.publisher().publishDue();
     await holdOne();
     const full: CrlFiles = {
+      stamp: async () => null,
       newest: async () => null,
       publish: async () => {
         throw Object.assign(new Error('ENOSPC: no space left on device'), { code: 'ENOSPC' });

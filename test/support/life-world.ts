@@ -9,6 +9,7 @@ import { reconcile } from '../../src/lifecycle/issuance/index.js';
 import { issuanceStore } from '../../src/lifecycle/issuance/issuance-store.pg.js';
 import { crlStore } from '../../src/lifecycle/status/crl-store.pg.js';
 import { makeCrlPublisher } from '../../src/lifecycle/status/index.js';
+import { statusChangeReader } from '../../src/lifecycle/status/status-changes.pg.js';
 import { checkLedger } from '../../src/operator/audit/check-ledger.pg.js';
 import { dataPaths } from '../../src/platform/data-directory.js';
 import { beatHeart } from '../../src/platform/db/heartbeat.pg.js';
@@ -182,6 +183,7 @@ async function closeBooks(world: DeviceWorld): Promise<string[]> {
     const crls = makeCrlPublisher({
       ...core,
       store: crlStore,
+      changes: statusChangeReader,
       leases,
       signer,
       files: makeCrlDirectory(paths.crl),

@@ -11,6 +11,7 @@ import { type LineageRoom, makeRevocation, type Revocation } from '../../src/lif
 import { revocationStore } from '../../src/lifecycle/revocation/revocation-store.pg.js';
 import { crlStore } from '../../src/lifecycle/status/crl-store.pg.js';
 import { type CrlPublisher, type CrlPublisherDeps, makeCrlPublisher } from '../../src/lifecycle/status/index.js';
+import { statusChangeReader } from '../../src/lifecycle/status/status-changes.pg.js';
 import { statusRowStore } from '../../src/lifecycle/status/status-row-store.pg.js';
 import type { Clock } from '../../src/platform/clock.js';
 import { makeLeases } from '../../src/platform/db/lease.pg.js';
@@ -39,6 +40,7 @@ export function openStatusRooms(world: StatusWorld, clock: Clock = systemClock):
       publishers += 1;
       return makeCrlPublisher({
         store: crlStore,
+        changes: statusChangeReader,
         transactor,
         ledger,
         leases: makeLeases(transactor),

@@ -1,14 +1,15 @@
 import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
-import { buildCrlTbs, crlEntries, lintCrl, readCrl } from '../../x509/crl.js';
+import { type CrlDraft, compareEntries, draftCrl, lintCrl, readCrlHead } from '../../x509/crl.js';
 import type { IssuerSignature } from '../../x509/signature-algorithm.js';
-import { readSpki } from '../../x509/spki.js';
-import type { CrlIssuer, CrlStore, PublishedCrl } from './crl-store.js';
+import type { Spki } from '../../x509/spki.js';
+import type { CrlBook } from './crl-book.js';
+import type { CrlIssuer, CrlStore } from './crl-store.js';
 import { unexplainedAbsences } from './shrink-guard.js';
 
 /** A TBSCertList that passed the guard and the lint: the only thing that is sent to the signer. */
 export interface BuiltCrl {
-  readonly tbsDer: Buffer;
+  readonly draft: CrlDraft;
   readonly algorithm: IssuerSignature;
   readonly number: number;
   readonly thisUpdate: Date;
@@ -16,75 +17,82 @@ export interface BuiltCrl {
   readonly entryCount: number;
 }
 
+/** The newest CRL that the world can have. */
+export interface PreviousCrl {
+  readonly number: bigint;
+  readonly thisUpdate: Date;
+  /** Content of revokedCertificates, in order of serial. */
+  readonly entriesDer: Buffer;
+}
+
+export interface BuildCrlDeps {
+  readonly witnesses: CrlStore['witnesses'];
+  readonly tx: Transaction;
+  /** Called before each of many questions to the ledger: keeps what the caller holds. */
+  readonly onWait: () => Promise<void>;
+}
+
 /**
  * The next complete CRL of one CA: everything held or revoked until one CRL period after its expiry, by serial, under a
  * number above both the database's and the one that lies published, so that a restored database never goes back.
  *
- * @param previous  the newest CRL that is known, from the database or the published file
- * @throws FemtoError STATE_CONFLICT `crl-would-shrink`: publish nothing
+ * @throws FemtoError STATE_CONFLICT `crl-would-shrink` or `crl-too-large`: publish nothing
  * @see RFC 5280 section 5
  */
 export async function buildCrl(
-  store: CrlStore,
-  tx: Transaction,
-  input: { issuer: CrlIssuer; previous: PublishedCrl | null; now: Date; lifeSeconds: number },
+  deps: BuildCrlDeps,
+  input: { issuer: CrlIssuer; spki: Spki; book: CrlBook; previous: PreviousCrl | null; now: Date; lifeSeconds: number },
 ): Promise<BuiltCrl> {
-  const { issuer, previous, now, lifeSeconds } = input;
-  const expiredBefore = new Date(now.getTime() - lifeSeconds * 1_000);
-  const entries = await store.listed(tx, issuer.id, expiredBefore);
-  if (previous) await refuseToShrink(store, tx, { issuer, previous, expiredBefore, entries });
-
+  const { issuer, spki, book, previous, now, lifeSeconds } = input;
+  if (book.bytes > CRL_ENTRIES_BYTES_MAX) throw tooLarge(issuer, book);
   const number = Math.max(issuer.numberLast, Number(previous?.number ?? 0n)) + 1;
   const thisUpdate = wholeSecond(previous && previous.thisUpdate > now ? previous.thisUpdate : now);
   const nextUpdate = new Date(thisUpdate.getTime() + lifeSeconds * 1_000);
-  const algorithm = algorithmOf(issuer);
-  const tbsDer = buildCrlTbs({
+  const algorithm = algorithmOf(spki);
+  const entryCount = book.count;
+  const draft = draftCrl({
     issuerSubjectDer: issuer.subjectDer,
     issuerKeyIdentifier: issuer.keyIdentifier,
     alg: algorithm,
     number: BigInt(number),
     thisUpdate,
     nextUpdate,
-    entries: entries.map((entry) => entry.entryDer),
+    entries: book.pieces(),
   });
-  lintCrl(readCrl(tbsDer, { tbsOnly: true }), {
+  const expiredBefore = new Date(book.endedBefore * 1_000);
+  const head = lintCrl(readCrlHead(draft.tbsDer, { tbsOnly: true }), {
     issuerSubjectDer: issuer.subjectDer,
     issuerKeyIdentifier: issuer.keyIdentifier,
     ...(previous && { previousNumber: previous.number, previousThisUpdate: previous.thisUpdate }),
     lifeMaxSeconds: CRL_LIFE_SECONDS_MAX,
-    entryCount: entries.length,
+    entryCount,
     scope: 'leaf',
   });
-  return { tbsDer, algorithm, number, thisUpdate, nextUpdate, entryCount: entries.length };
+  // On the bytes that are to be signed, not on what they were made of.
+  if (previous)
+    await refuseToShrink(deps, { issuer, previous: previous.entriesDer, next: head.entriesDer, expiredBefore });
+  return { draft, algorithm, number, thisUpdate, nextUpdate, entryCount };
 }
 
 async function refuseToShrink(
-  store: CrlStore,
-  tx: Transaction,
-  {
-    issuer,
-    previous,
-    expiredBefore,
-    entries,
-  }: {
-    issuer: CrlIssuer;
-    previous: PublishedCrl;
-    expiredBefore: Date;
-    entries: readonly { serial: Buffer }[];
-  },
+  { witnesses, tx, onWait }: BuildCrlDeps,
+  { issuer, previous, next, expiredBefore }: { issuer: CrlIssuer; previous: Buffer; next: Buffer; expiredBefore: Date },
 ): Promise<void> {
-  const present = new Set(entries.map(({ serial }) => serial.toString('hex')));
   const vanished: Buffer[] = [];
-  for (const { serial } of crlEntries(readCrl(previous.der))) {
-    if (!present.has(serial.toString('hex'))) vanished.push(serial);
+  compareEntries(previous, next, { onlyInPrevious: ({ serial }) => void vanished.push(Buffer.from(serial)) });
+  const unexplained: string[] = [];
+  for (let from = 0; from < vanished.length; from += WITNESSES_AT_ONCE) {
+    const some = vanished.slice(from, from + WITNESSES_AT_ONCE);
+    if (from > 0) await onWait();
+    const found = await witnesses(tx, issuer.id, some);
+    unexplained.push(
+      ...unexplainedAbsences(
+        some.map((serial) => serial.toString('hex')),
+        found,
+        expiredBefore,
+      ),
+    );
   }
-  if (vanished.length === 0) return;
-  const witnesses = await store.witnesses(tx, issuer.id, vanished);
-  const unexplained = unexplainedAbsences(
-    vanished.map((serial) => serial.toString('hex')),
-    witnesses,
-    expiredBefore,
-  );
   if (unexplained.length === 0) return;
   throw new FemtoError(
     'STATE_CONFLICT',
@@ -100,10 +108,26 @@ async function refuseToShrink(
   );
 }
 
-export const CRL_WOULD_SHRINK = 'crl-would-shrink';
+function tooLarge(issuer: CrlIssuer, book: CrlBook): FemtoError {
+  return new FemtoError(
+    'STATE_CONFLICT',
+    `The next CRL of ${issuer.label} would have ${book.count} entries in ${book.bytes} bytes, more than the signer takes; nothing is published. Issue from more CAs, or with shorter lives, so that fewer are revoked at a time.`,
+    { facts: { rule: CRL_TOO_LARGE, issuer: issuer.label, entries: book.count, bytes: book.bytes } },
+  );
+}
 
-export function algorithmOf(issuer: { readonly spkiDer: Buffer }): IssuerSignature {
-  return readSpki(issuer.spkiDer).algorithm === 'P-384' ? 'ecdsa-with-SHA384' : 'ecdsa-with-SHA256';
+export const CRL_WOULD_SHRINK = 'crl-would-shrink';
+const CRL_TOO_LARGE = 'crl-too-large';
+
+/** The signer takes a TBS of 64 MiB; what stands round the entries has less than a kilobyte or two. */
+const CRL_ENTRIES_BYTES_MAX = 64 * 1_048_576 - 4_096;
+/** Somebody should open another CA long before the limit. */
+export const CRL_ENTRIES_BYTES_ALARM = 48 * 1_048_576;
+/** Serials in one question to the ledger. */
+const WITNESSES_AT_ONCE = 1_000;
+
+export function algorithmOf(spki: Spki): IssuerSignature {
+  return spki.algorithm === 'P-384' ? 'ecdsa-with-SHA384' : 'ecdsa-with-SHA256';
 }
 
 /** Times in CRLs have no fractions (RFC 5280 section 5.1.2.4). */

@@ -1,20 +1,27 @@
 import type { Transaction } from '../../platform/db/transaction.js';
-import type { CrlIssuer, CrlStore, ListedEntry, RecordedCrl, StatusWitness } from './crl-store.js';
-import { spkiOfCertificate } from './issuer-key.js';
+import {
+  CRL_CHANNEL,
+  type CrlStanding,
+  type CrlStore,
+  type ListedPage,
+  type NewCrl,
+  type StatusWitness,
+} from './crl-store.js';
 
 export const crlStore: CrlStore = {
-  issuers,
-  dirtyTokens,
-  newest,
+  standings,
+  der,
+  newestWhole,
   newerThan,
-  listed,
+  listedPage,
   record,
   clearDirty,
   markPublished,
+  dropBytes,
   witnesses,
 };
 
-interface IssuerRow {
+interface StandingRow {
   id: number;
   label: string;
   key_label: string;
@@ -22,93 +29,145 @@ interface IssuerRow {
   key_identifier: Buffer;
   certificate_der: Buffer;
   crl_number_last: number;
-}
-
-async function issuers(tx: Transaction, now: Date): Promise<CrlIssuer[]> {
-  const { rows } = await tx.query<IssuerRow>(
-    `SELECT id, label, key_label, subject_der, key_identifier, certificate_der, crl_number_last FROM issuer
-     WHERE kind IN ('device-ca', 'bootstrap-ca', 'services-ca') AND state <> 'offline' AND not_after > $1 ORDER BY id`,
-    [now],
-  );
-  return rows.map((row) => ({
-    id: row.id,
-    label: row.label,
-    keyLabel: row.key_label,
-    subjectDer: row.subject_der,
-    keyIdentifier: row.key_identifier,
-    spkiDer: spkiOfCertificate(row.certificate_der),
-    numberLast: row.crl_number_last,
-  }));
+  dirty: string | null;
+  number: number | null;
+  this_update: Date;
+  next_update: Date;
+  entry_count: number;
+  sha256: Buffer;
+  published_at: Date | null;
 }
 
 // xmin is the row's version: unlike a time it can never be equal for two writers.
-async function dirtyTokens(tx: Transaction): Promise<ReadonlyMap<number, string>> {
-  const { rows } = await tx.query<{ issuer_id: number; token: string }>(
-    'SELECT issuer_id, xmin::text AS token FROM crl_dirty',
+async function standings(tx: Transaction, now: Date): Promise<CrlStanding[]> {
+  const { rows } = await tx.query<StandingRow>(
+    `SELECT i.id, i.label, i.key_label, i.subject_der, i.key_identifier, i.certificate_der, i.crl_number_last,
+       d.xmin::text AS dirty, c.number, c.this_update, c.next_update, c.entry_count, c.sha256, c.published_at
+     FROM issuer i LEFT JOIN crl_dirty d ON d.issuer_id = i.id LEFT JOIN LATERAL (
+       SELECT number, this_update, next_update, entry_count, sha256, published_at FROM crl
+       WHERE issuer_id = i.id ORDER BY number DESC LIMIT 1) c ON true
+     WHERE i.kind IN ('device-ca', 'bootstrap-ca', 'services-ca') AND i.state <> 'offline' AND i.not_after > $1 ORDER BY i.id`,
+    [now],
+    { preparedAs: 'crl-standings' },
   );
-  return new Map(rows.map((row) => [row.issuer_id, row.token]));
+  return rows.map((row) => ({
+    issuer: {
+      id: row.id,
+      label: row.label,
+      keyLabel: row.key_label,
+      subjectDer: row.subject_der,
+      keyIdentifier: row.key_identifier,
+      certificateDer: row.certificate_der,
+      numberLast: row.crl_number_last,
+    },
+    newest:
+      row.number === null
+        ? null
+        : {
+            number: row.number,
+            thisUpdate: row.this_update,
+            nextUpdate: row.next_update,
+            entryCount: row.entry_count,
+            sha256: row.sha256,
+            publishedAt: row.published_at,
+          },
+    dirty: row.dirty,
+  }));
 }
 
-async function clearDirty(tx: Transaction, issuerId: number, token: string): Promise<void> {
-  await tx.query('DELETE FROM crl_dirty WHERE issuer_id = $1 AND xmin::text = $2', [issuerId, token]);
+const SLICE_BYTES = 1_048_576;
+
+async function der(
+  tx: Transaction,
+  { issuerId, number }: { issuerId: number; number: number },
+): Promise<Buffer | null> {
+  const slices: Buffer[] = [];
+  for (let at = 1; ; at += SLICE_BYTES) {
+    const { rows } = await tx.query<{ slice: Buffer | null }>(
+      'SELECT substring(der FROM $3 FOR $4) AS slice FROM crl WHERE issuer_id = $1 AND number = $2',
+      [issuerId, number, at, SLICE_BYTES],
+      { preparedAs: 'crl-slice' },
+    );
+    const slice = rows[0]?.slice ?? null;
+    // Dropped between two slices, as the newest never is.
+    if (slice === null) return null;
+    slices.push(slice);
+    if (slice.length < SLICE_BYTES) return slices.length === 1 ? slice : Buffer.concat(slices);
+  }
 }
 
-async function newest(tx: Transaction, issuerId: number): Promise<RecordedCrl | null> {
-  const { rows } = await tx.query<{
-    number: number;
-    this_update: Date;
-    next_update: Date;
-    entry_count: number;
-    sha256: Buffer;
-    der: Buffer;
-    published_at: Date | null;
-  }>(
-    `SELECT number, this_update, next_update, entry_count, sha256, der, published_at
-     FROM crl WHERE issuer_id = $1 ORDER BY number DESC LIMIT 1`,
+async function newestWhole(tx: Transaction, issuerId: number): Promise<{ thisUpdate: Date; der: Buffer } | null> {
+  const { rows } = await tx.query<{ number: number; this_update: Date }>(
+    'SELECT number, this_update FROM crl WHERE issuer_id = $1 ORDER BY number DESC LIMIT 1',
     [issuerId],
   );
-  const row = rows[0];
-  if (!row) return null;
-  return {
-    issuerId,
-    number: row.number,
-    thisUpdate: row.this_update,
-    nextUpdate: row.next_update,
-    entryCount: row.entry_count,
-    sha256: row.sha256,
-    der: row.der,
-    publishedAt: row.published_at,
-  };
+  const [row] = rows;
+  const bytes = row && (await der(tx, { issuerId, number: row.number }));
+  return row && bytes ? { thisUpdate: row.this_update, der: bytes } : null;
 }
 
 async function newerThan(
   tx: Transaction,
   known: ReadonlyMap<string, bigint>,
-): Promise<{ label: string; der: Buffer }[]> {
-  const { rows } = await tx.query<{ label: string; der: Buffer }>(
-    `SELECT i.label, c.der FROM issuer i
-     JOIN LATERAL (SELECT number, der FROM crl WHERE issuer_id = i.id ORDER BY number DESC LIMIT 1) c ON true
-     WHERE c.number > coalesce((SELECT k.number FROM unnest($1::text[], $2::bigint[]) AS k(label, number) WHERE k.label = i.label), 0)`,
+): Promise<{ label: string; issuerId: number; number: number }[]> {
+  const { rows } = await tx.query<{ label: string; issuer_id: number; number: number }>(
+    `SELECT i.label, i.id AS issuer_id, c.number FROM issuer i
+     JOIN LATERAL (SELECT number FROM crl WHERE issuer_id = i.id ORDER BY number DESC LIMIT 1) c ON true
+     LEFT JOIN unnest($1::text[], $2::bigint[]) AS k(label, number) ON k.label = i.label
+     WHERE c.number > coalesce(k.number, 0)`,
     [[...known.keys()], [...known.values()].map(String)],
+    { preparedAs: 'crl-newer' },
   );
-  return rows;
+  return rows.map((row) => ({ label: row.label, issuerId: row.issuer_id, number: row.number }));
 }
 
-async function listed(tx: Transaction, issuerId: number, expiringAfter: Date): Promise<ListedEntry[]> {
-  const { rows } = await tx.query<{ serial: Buffer; entry_der: Buffer }>(
-    `SELECT serial, entry_der FROM revoked_certificate
-     WHERE issuer_id = $1 AND state <> 'released' AND not_after > $2 ORDER BY serial`,
-    [issuerId, expiringAfter],
+const EMPTY = Buffer.alloc(0);
+
+// One value a page: a million rows each parsed into an object of its own would take seconds. The aggregates are fed in the
+// order of the subquery; whoever takes the page checks that it is.
+async function listedPage(
+  tx: Transaction,
+  { issuerId, expiringAfter, after, limit }: Parameters<CrlStore['listedPage']>[1],
+): Promise<ListedPage> {
+  const { rows } = await tx.query<{ entries: Buffer | null; not_afters: Buffer | null; taken: number }>(
+    `SELECT string_agg(entry_der, ''::bytea) AS entries, count(*) AS taken,
+       string_agg(int4send(ceil(extract(epoch FROM not_after))::integer), ''::bytea) AS not_afters
+     FROM (
+       SELECT entry_der, not_after FROM revoked_certificate
+       WHERE issuer_id = $1 AND serial > $2 AND state <> 'released' AND not_after > $3 ORDER BY serial LIMIT $4) AS page`,
+    [issuerId, after, expiringAfter, limit],
+    { preparedAs: 'crl-listed-page' },
   );
-  return rows.map((row) => ({ serial: row.serial, entryDer: row.entry_der }));
+  const [row] = rows;
+  return {
+    entriesDer: row?.entries ?? EMPTY,
+    notAfters: row?.not_afters ?? EMPTY,
+    isFull: row !== undefined && row.taken >= limit,
+  };
 }
 
-async function record(tx: Transaction, crl: Parameters<CrlStore['record']>[1]): Promise<void> {
+async function record(tx: Transaction, crl: NewCrl): Promise<void> {
   await tx.query(
-    `INSERT INTO crl (issuer_id, number, this_update, next_update, entry_count, sha256, der, fence)
-     VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
-    [crl.issuerId, crl.number, crl.thisUpdate, crl.nextUpdate, crl.entryCount, crl.sha256, crl.der, crl.lease.fence],
+    `WITH added AS (
+       INSERT INTO crl (issuer_id, number, this_update, next_update, entry_count, sha256, der, tbs_sha256, fence)
+       VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9) RETURNING issuer_id, number)
+     SELECT pg_notify($10, i.label || ':' || added.number) FROM added JOIN issuer i ON i.id = added.issuer_id`,
+    [
+      ...[crl.issuerId, crl.number, crl.thisUpdate, crl.nextUpdate, crl.entryCount, crl.sha256, crl.der],
+      ...[crl.tbsSha256, crl.lease.fence, CRL_CHANNEL],
+    ],
   );
+}
+
+async function dropBytes(tx: Transaction, issuerId: number, belowNumber: number): Promise<void> {
+  await tx.query(
+    'UPDATE crl SET der = NULL WHERE issuer_id = $1 AND number < $2 AND der IS NOT NULL AND tbs_sha256 IS NOT NULL',
+    [issuerId, belowNumber],
+  );
+}
+
+async function clearDirty(tx: Transaction, issuerId: number, token: string): Promise<void> {
+  await tx.query('DELETE FROM crl_dirty WHERE issuer_id = $1 AND xmin::text = $2', [issuerId, token]);
 }
 
 async function markPublished(tx: Transaction, issuerId: number, number: number, at: Date): Promise<void> {

@@ -8,52 +8,91 @@ export interface CrlIssuer {
   readonly keyLabel: string;
   readonly subjectDer: Buffer;
   readonly keyIdentifier: Buffer;
-  readonly spkiDer: Buffer;
+  readonly certificateDer: Buffer;
   /** Highest number ever given out, published or not. */
   readonly numberLast: number;
 }
 
-/** A CRL as recorded (T2). */
+/** A CRL as recorded (T2), without its bytes: there may be tens of megabytes of them, and this is read all the time. */
 export interface RecordedCrl {
-  readonly issuerId: number;
   readonly number: number;
   readonly thisUpdate: Date;
   readonly nextUpdate: Date;
   readonly entryCount: number;
+  /** Of the whole CRL. */
   readonly sha256: Buffer;
-  readonly der: Buffer;
   /** Null until its file was written. */
   readonly publishedAt: Date | null;
-}
-
-export interface ListedEntry {
-  readonly serial: Buffer;
-  readonly entryDer: Buffer;
 }
 
 /** Opaque version of a `crl_dirty` row. */
 export type DirtyToken = string;
 
+/** Where one CA stands, in one snapshot with all others. */
+export interface CrlStanding {
+  readonly issuer: CrlIssuer;
+  readonly newest: RecordedCrl | null;
+  /** Null: nothing was held, revoked or released since the newest CRL was begun. */
+  readonly dirty: DirtyToken | null;
+}
+
+/** What is to be recorded with a new CRL. */
+export interface NewCrl extends Omit<RecordedCrl, 'publishedAt'> {
+  readonly issuerId: number;
+  readonly der: Buffer;
+  /** Of the TBSCertList, as the signer's journal has it. */
+  readonly tbsSha256: Buffer;
+  readonly lease: Lease;
+}
+
+/** Entries of one CA, in order of serial. */
+export interface ListedPage {
+  /** Ready entries, one after another. */
+  readonly entriesDer: Buffer;
+  /** One a entry: u32 big-endian, seconds since 1970, notAfter rounded up. */
+  readonly notAfters: Buffer;
+  /** True: there may be more behind the last serial. */
+  readonly isFull: boolean;
+}
+
 export interface CrlStore {
-  /** Device, Bootstrap and Services CAs that may still have unexpired certificates; by id. */
-  issuers(tx: Transaction, now: Date): Promise<CrlIssuer[]>;
-  dirtyTokens(tx: Transaction): Promise<ReadonlyMap<number, DirtyToken>>;
-  newest(tx: Transaction, issuerId: number): Promise<RecordedCrl | null>;
-  /** Published CRLs with a number above the known one of their label; for servers that do not share the publisher's disk. */
-  newerThan(tx: Transaction, known: ReadonlyMap<string, bigint>): Promise<{ label: string; der: Buffer }[]>;
-  /** Held and revoked certificates that expire after `expiringAfter`, by serial. */
-  listed(tx: Transaction, issuerId: number, expiringAfter: Date): Promise<ListedEntry[]>;
-  /** Inserts the row; 23514 from the trigger means that the number does not rise. */
-  record(tx: Transaction, crl: RecordedCrl & { readonly lease: Lease }): Promise<void>;
+  /** Device, Bootstrap and Services CAs that may still have unexpired certificates; by id. One statement. */
+  standings(tx: Transaction, now: Date): Promise<CrlStanding[]>;
+  /** Null: no such CRL, or its bytes are not kept any more. Read in slices, so that no statement and no parse is long. */
+  der(tx: Transaction, crl: { readonly issuerId: number; readonly number: number }): Promise<Buffer | null>;
+  /** The newest CRL of one CA, whole. */
+  newestWhole(tx: Transaction, issuerId: number): Promise<{ thisUpdate: Date; der: Buffer } | null>;
+  /** Recorded CRLs with a number above the known one of their label; for servers that do not share the publisher's disk. */
+  newerThan(
+    tx: Transaction,
+    known: ReadonlyMap<string, bigint>,
+  ): Promise<{ label: string; issuerId: number; number: number }[]>;
+  /**
+   * Held and revoked certificates of one CA by serial, as the statement finds them.
+   *
+   * @param after  the last serial of the page before; empty to begin
+   * @param expiringAfter  whole seconds; certificates that end then or before are left out
+   */
+  listedPage(
+    tx: Transaction,
+    page: { readonly issuerId: number; readonly expiringAfter: Date; readonly after: Buffer; readonly limit: number },
+  ): Promise<ListedPage>;
+  /** Inserts the row and tells {@link CRL_CHANNEL}; 23514 from the trigger means that the number does not rise. */
+  record(tx: Transaction, crl: NewCrl): Promise<void>;
   /** Removes the mark only when it is still the version seen before the entries were read. */
   clearDirty(tx: Transaction, issuerId: number, token: DirtyToken): Promise<void>;
   markPublished(tx: Transaction, issuerId: number, number: number, at: Date): Promise<void>;
+  /** Drops the bytes of CRLs below this number; their rows and hashes stay. */
+  dropBytes(tx: Transaction, issuerId: number, belowNumber: number): Promise<void>;
   /**
    * What the record says about entries that are gone: read from the ledger (sequenced or not), not from the rows that
    * the CRL is made of, so that one faulty read or one edited row cannot shorten a CRL.
    */
   witnesses(tx: Transaction, issuerId: number, serials: readonly Buffer[]): Promise<StatusWitness[]>;
 }
+
+/** PostgreSQL channel that names each CRL when it is recorded: `<label>:<number>`. A hint; the rows are the truth. */
+export const CRL_CHANNEL = 'femtopki_crl';
 
 export interface StatusWitness {
   readonly serialHex: string;
@@ -62,12 +101,18 @@ export interface StatusWitness {
   readonly at: Date;
 }
 
-/** Where CRLs lie for the world to fetch: a directory of `<label>.crl`, written whole or not at all. */
+/** Where CRLs lie for the world to fetch: `<label>.crl`, written whole or not at all. */
 export interface CrlFiles {
+  /** Another one for every file that is put there; null: there is none. Asked several times a second for each CA. */
+  stamp(label: string): Promise<string | null>;
   /** Null: there is none, or what lies there is no CRL. */
   newest(label: string): Promise<PublishedCrl | null>;
-  /** Returns when the new bytes and their name are on the disk. @throws when the disk refuses; the old file stays whole. */
-  publish(label: string, der: Buffer): Promise<void>;
+  /**
+   * Returns when the new bytes and their name are on the disk.
+   * @returns its stamp
+   * @throws when the disk refuses; the old file stays whole
+   */
+  publish(label: string, der: Buffer): Promise<string>;
 }
 
 export interface PublishedCrl {

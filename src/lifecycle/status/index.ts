@@ -4,7 +4,7 @@
  * never has a number or a thisUpdate below an earlier one, and is published whole or not at all; `good` is said only of a
  * recorded, unrevoked certificate, and nothing is said from state too old to know.
  */
-export { type BuiltCrl, buildCrl, CRL_WOULD_SHRINK } from './build-crl.js';
+export { CRL_ENTRIES_BYTES_ALARM, CRL_WOULD_SHRINK } from './build-crl.js';
 export {
   type CertificateStatus,
   decideStatus,
@@ -14,6 +14,7 @@ export {
 } from './certificate-status.js';
 export { type CrlHealth, crlHealth } from './crl-health.js';
 export type * from './crl-store.js';
+export { CRL_CHANNEL } from './crl-store.js';
 export {
   checkOcspSigner,
   currentSigner,

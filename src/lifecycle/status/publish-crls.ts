@@ -6,13 +6,18 @@ import { asFemtoError, FemtoError } from '../../platform/errors.js';
 import { failpoint } from '../../platform/failpoint.js';
 import type { Ledger } from '../../platform/ledger/ledger.js';
 import type { Signer } from '../../platform/signer.js';
-import { assembleCrl, readCrl, verifyCrlSignature } from '../../x509/crl.js';
-import { readSpki } from '../../x509/spki.js';
+import { verifySignature } from '../../x509/signature-algorithm.js';
+import { readSpki, type Spki } from '../../x509/spki.js';
 import { type BuiltCrl, buildCrl } from './build-crl.js';
-import type { CrlFiles, CrlIssuer, CrlStore, DirtyToken, PublishedCrl, RecordedCrl } from './crl-store.js';
+import { CrlBooks } from './crl-books.js';
+import type { CrlFiles, CrlIssuer, CrlStanding, CrlStore, DirtyToken, RecordedCrl } from './crl-store.js';
+import { spkiOfCertificate } from './issuer-key.js';
+import { type LyingCrl, PublishedCrls } from './published-crls.js';
+import type { StatusChangeReader } from './status-changes.js';
 
 export interface CrlPublisherDeps {
   readonly store: CrlStore;
+  readonly changes: StatusChangeReader;
   readonly transactor: Transactor;
   readonly ledger: Ledger;
   readonly leases: Leases;
@@ -26,6 +31,8 @@ export interface CrlPublisherDeps {
   readonly everySeconds: number;
   /** nextUpdate − thisUpdate; default 21,600 s. */
   readonly lifeSeconds: number;
+  /** A CA whose CRL took a second rests so many before the next; default 0. What is due by its age never rests. */
+  readonly restFactor?: number;
 }
 
 export interface PublicationOutcome {
@@ -33,6 +40,8 @@ export interface PublicationOutcome {
   readonly outcome: 'published' | 'file-restored' | 'failed';
   readonly number?: number;
   readonly entryCount?: number;
+  /** Of the entries. Above {@link CRL_ENTRIES_BYTES_ALARM} the CA is nearly full. */
+  readonly entriesBytes?: number;
   /** For `failed`: somebody must act when it goes on; the old CRL stays until its nextUpdate. */
   readonly error?: FemtoError;
 }
@@ -50,9 +59,13 @@ const LEASE = 'crl-publication';
 /** Longer than one CRL takes with the signer at its deadline; renewed before each. */
 const LEASE_MS = 20_000;
 const RETRY_MS_MIN = 1_000;
-const RETRY_MS_MAX = 30_000;
+/** Of retries and rests alike: half of what a revocation may take to its CRL (requirements section 1). */
+const WAIT_MS_MAX = 30_000;
 /** A refusal goes to the ledger once in this time, not with every try. */
 const WITHHELD_EVERY_MS = 600_000;
+
+/** CRLs in the making at once: the token, the disk and the database each wait while another is at work. */
+const AT_ONCE = 4;
 
 interface Trouble {
   tries: number;
@@ -60,12 +73,26 @@ interface Trouble {
   recordedAt: number;
 }
 
+/** What the holder of the lease keeps between two runs. */
+interface Memory {
+  readonly troubles: Map<number, Trouble>;
+  /** Until when a CA rests, ms since 1970. */
+  readonly rests: Map<number, number>;
+  readonly books: CrlBooks;
+  readonly published: PublishedCrls;
+}
+
 export function makeCrlPublisher(deps: CrlPublisherDeps): CrlPublisher {
-  const troubles = new Map<number, Trouble>();
+  const memory: Memory = {
+    troubles: new Map(),
+    rests: new Map(),
+    books: new CrlBooks(deps),
+    published: new PublishedCrls(deps.files),
+  };
   let running: Promise<PublicationOutcome[]> | undefined;
   return {
     publishDue: () => {
-      running ??= publishDue(deps, troubles).finally(() => {
+      running ??= publishDue(deps, memory).finally(() => {
         running = undefined;
       });
       return running;
@@ -73,84 +100,131 @@ export function makeCrlPublisher(deps: CrlPublisherDeps): CrlPublisher {
   };
 }
 
-async function publishDue(deps: CrlPublisherDeps, troubles: Map<number, Trouble>): Promise<PublicationOutcome[]> {
+async function publishDue(deps: CrlPublisherDeps, memory: Memory): Promise<PublicationOutcome[]> {
   const lease = await deps.leases.acquire(LEASE, deps.holder, LEASE_MS);
-  if (!lease) return [];
-  const dirty = await deps.store.dirtyTokens(deps.transactor.read);
-  const issuers = await deps.store.issuers(deps.transactor.read, deps.clock.now());
-  const ordered = [...issuers].sort((a, b) => Number(dirty.has(b.id)) - Number(dirty.has(a.id)) || a.id - b.id);
-  const outcomes: PublicationOutcome[] = [];
-  for (const issuer of ordered) {
-    const nowMs = deps.clock.now().getTime();
-    const trouble = troubles.get(issuer.id);
-    // A clock that was set back must not silence the retries for hours.
-    if (trouble && nowMs < trouble.nextTryAt && trouble.nextTryAt - nowMs <= RETRY_MS_MAX) continue;
-    try {
-      const outcome = await publishIfDue(deps, lease, issuer, dirty.get(issuer.id));
-      troubles.delete(issuer.id);
-      if (outcome) outcomes.push(outcome);
-    } catch (thrown) {
-      const error = asFemtoError(thrown);
-      troubles.set(issuer.id, await noteTrouble(deps, issuer, error, trouble));
-      outcomes.push({ issuer: issuer.label, outcome: 'failed', error });
-    }
+  if (!lease) {
+    memory.books.clear();
+    memory.published.clear();
+    return [];
   }
-  return outcomes;
+  const standings = await deps.store.standings(deps.transactor.read, deps.clock.now());
+  // After the marks were read: whatever they stand for is in the lists from here on.
+  await memory.books.catchUp();
+  const waiting = standings.filter((standing) => !mustWait(deps, memory, standing)).sort(byUrgency);
+  const outcomes: (PublicationOutcome | undefined)[] = [];
+  let taken = 0;
+  const work = async (): Promise<void> => {
+    for (let turn = taken++; turn < waiting.length; turn = taken++) {
+      outcomes[turn] = await publishOrNote(deps, memory, lease, waiting[turn] as CrlStanding);
+    }
+  };
+  const ended = await Promise.allSettled(Array.from({ length: AT_ONCE }, work));
+  for (const end of ended) if (end.status === 'rejected') throw end.reason;
+  return outcomes.filter((outcome) => outcome !== undefined);
+}
+
+/** CAs with a revocation first, of those the one whose CRL is oldest. */
+function byUrgency(a: CrlStanding, b: CrlStanding): number {
+  const age = (a.newest?.thisUpdate.getTime() ?? 0) - (b.newest?.thisUpdate.getTime() ?? 0);
+  return Number(b.dirty !== null) - Number(a.dirty !== null) || age || a.issuer.id - b.issuer.id;
+}
+
+/** After a failure each CA waits, and one whose list is large rests between two: it shall not keep the disks busy. */
+function mustWait({ clock }: CrlPublisherDeps, { troubles, rests }: Memory, { issuer, dirty }: CrlStanding): boolean {
+  const until = troubles.get(issuer.id)?.nextTryAt ?? (dirty === null ? undefined : rests.get(issuer.id));
+  const nowMs = clock.now().getTime();
+  // A clock that was set back must not silence anything for hours.
+  return until !== undefined && nowMs < until && until - nowMs <= WAIT_MS_MAX;
+}
+
+async function publishOrNote(
+  deps: CrlPublisherDeps,
+  memory: Memory,
+  lease: Lease,
+  standing: CrlStanding,
+): Promise<PublicationOutcome | undefined> {
+  const { issuer } = standing;
+  try {
+    const outcome = await publishIfDue(deps, memory, lease, standing);
+    memory.troubles.delete(issuer.id);
+    return outcome;
+  } catch (thrown) {
+    const error = asFemtoError(thrown);
+    // Whatever was wrong, the next try begins with what the database has.
+    memory.books.forget(issuer.id);
+    memory.troubles.set(issuer.id, await noteTrouble(deps, issuer, error, memory.troubles.get(issuer.id)));
+    return { issuer: issuer.label, outcome: 'failed', error };
+  }
 }
 
 /** 1 heal the file → 2 due? → 3 build and lint → 4 sign → 5 check → 6 record under the lease → 7 publish the file. */
 async function publishIfDue(
   deps: CrlPublisherDeps,
+  memory: Memory,
   lease: Lease,
-  issuer: CrlIssuer,
-  dirtyToken: DirtyToken | undefined,
+  { issuer, newest, dirty }: CrlStanding,
 ): Promise<PublicationOutcome | undefined> {
-  const recorded = await deps.store.newest(deps.transactor.read, issuer.id);
-  const onDisk = await deps.files.newest(issuer.label);
-  const restored = await restoreFile(deps, issuer, recorded, onDisk);
-  const previous = newer(recorded, onDisk);
-  if (dirtyToken === undefined && previous && !isOld(deps, previous)) return restored;
+  const lies = await memory.published.of(issuer.label);
+  const restored = await restoreFile(deps, memory, issuer, { newest, lies });
+  const previous = restored?.crl ?? lies;
+  if (dirty === null && previous && !isOld(deps, previous)) return restored?.outcome;
 
-  if (!(await deps.leases.renew(lease, LEASE_MS))) throw lostLease(lease);
+  const renew = async (): Promise<void> => {
+    if (!(await deps.leases.renew(lease, LEASE_MS))) throw lostLease(lease);
+  };
+  await renew();
   const now = deps.clock.now();
-  const input = { issuer, previous, now, lifeSeconds: deps.lifeSeconds };
-  const built = await buildCrl(deps.store, deps.transactor.read, input);
-  const der = await signCrl(deps.signer, issuer, built);
+  const { lifeSeconds, restFactor = 0 } = deps;
+  const book = await memory.books.of(issuer.id, Math.floor(now.getTime() / 1_000) - lifeSeconds);
+  const spki = readSpki(spkiOfCertificate(issuer.certificateDer));
+  const building = { witnesses: deps.store.witnesses, tx: deps.transactor.read, onWait: renew };
+  const built = await buildCrl(building, { issuer, spki, book, previous, now, lifeSeconds });
+  const der = await signCrl(deps.signer, issuer, spki, built);
   await failpoint('crl-after-sign');
-  await record(deps, { issuer, lease, built, der, dirtyToken });
+  const sha256 = await record(deps, { issuer, lease, built, der, dirty });
   await failpoint('crl-after-record');
-  await deps.files.publish(issuer.label, der);
-  await deps.store.markPublished(deps.transactor.read, issuer.id, built.number, deps.clock.now());
-  return { issuer: issuer.label, outcome: 'published', number: built.number, entryCount: built.entryCount };
+  await memory.published.publish(issuer.label, der, sha256);
+  const { number, entryCount } = built;
+  await deps.store.markPublished(deps.transactor.read, issuer.id, number, deps.clock.now());
+  await deps.store.dropBytes(deps.transactor.read, issuer.id, newest?.number ?? 0);
+  const endMs = deps.clock.now().getTime();
+  memory.rests.set(issuer.id, endMs + Math.min(WAIT_MS_MAX, Math.max(0, endMs - now.getTime()) * restFactor));
+  return { issuer: issuer.label, outcome: 'published', number, entryCount, entriesBytes: book.bytes };
 }
 
 /** A crash between record and file, or a lost directory: what is recorded is what the world must be able to fetch. */
 async function restoreFile(
   deps: CrlPublisherDeps,
+  { published }: Memory,
   issuer: CrlIssuer,
-  recorded: RecordedCrl | null,
-  onDisk: PublishedCrl | null,
-): Promise<PublicationOutcome | undefined> {
-  if (!recorded || (onDisk && onDisk.number >= BigInt(recorded.number))) return undefined;
-  await deps.files.publish(issuer.label, recorded.der);
-  await deps.store.markPublished(deps.transactor.read, issuer.id, recorded.number, deps.clock.now());
-  return { issuer: issuer.label, outcome: 'file-restored', number: recorded.number, entryCount: recorded.entryCount };
+  { newest, lies }: { newest: RecordedCrl | null; lies: LyingCrl | null },
+): Promise<{ crl: LyingCrl; outcome: PublicationOutcome } | undefined> {
+  if (!newest) return undefined;
+  const { number, entryCount, sha256 } = newest;
+  const isAhead = lies && lies.number > BigInt(number);
+  if (isAhead || lies?.sha256.equals(sha256)) return undefined;
+  const der = await deps.store.der(deps.transactor.read, { issuerId: issuer.id, number });
+  if (!der || !createHash('sha256').update(der).digest().equals(sha256)) {
+    throw new FemtoError(
+      'STATE_CONFLICT',
+      `The bytes of CRL ${number} of ${issuer.label} in the database are not those that were recorded; nothing is published. Put back a file that verifies, or the database of a backup.`,
+      { facts: { issuer: issuer.label, number } },
+    );
+  }
+  const crl = await published.publish(issuer.label, der, sha256);
+  await deps.store.markPublished(deps.transactor.read, issuer.id, number, deps.clock.now());
+  return { crl, outcome: { issuer: issuer.label, outcome: 'file-restored', number, entryCount } };
 }
 
-function newer(recorded: RecordedCrl | null, onDisk: PublishedCrl | null): PublishedCrl | null {
-  if (!recorded) return onDisk;
-  if (onDisk && onDisk.number > BigInt(recorded.number)) return onDisk;
-  return { ...recorded, number: BigInt(recorded.number) };
-}
-
-function isOld(deps: CrlPublisherDeps, previous: PublishedCrl): boolean {
+function isOld(deps: CrlPublisherDeps, previous: { readonly thisUpdate: Date }): boolean {
   const ageMs = deps.clock.now().getTime() - previous.thisUpdate.getTime();
   return ageMs >= deps.everySeconds * 1_000;
 }
 
-async function signCrl(signer: Signer, issuer: CrlIssuer, built: BuiltCrl): Promise<Buffer> {
+async function signCrl(signer: Signer, issuer: CrlIssuer, spki: Spki, built: BuiltCrl): Promise<Buffer> {
+  const { tbsDer } = built.draft;
   const [result] = await signer.sign([
-    { purpose: 'crl', keyLabel: issuer.keyLabel, name: `crl:${issuer.keyLabel}:${built.number}`, tbs: built.tbsDer },
+    { purpose: 'crl', keyLabel: issuer.keyLabel, name: `crl:${issuer.keyLabel}:${built.number}`, tbs: tbsDer },
   ]);
   if (!result?.ok) {
     throw new FemtoError(
@@ -159,8 +233,7 @@ async function signCrl(signer: Signer, issuer: CrlIssuer, built: BuiltCrl): Prom
       { facts: { issuer: issuer.label, number: built.number } },
     );
   }
-  const der = assembleCrl(built.tbsDer, built.algorithm, result.signature);
-  if (!verifyCrlSignature(readCrl(der), readSpki(issuer.spkiDer))) {
+  if (!verifySignature(built.algorithm, tbsDer, spki, result.signature)) {
     throw new FemtoError(
       'HSM_UNAVAILABLE',
       `The token's signature on the CRL of ${issuer.label} does not verify; check the token.`,
@@ -169,9 +242,10 @@ async function signCrl(signer: Signer, issuer: CrlIssuer, built: BuiltCrl): Prom
       },
     );
   }
-  return der;
+  return built.draft.assemble(result.signature);
 }
 
+/** @returns SHA-256 of the whole CRL */
 async function record(
   deps: CrlPublisherDeps,
   {
@@ -179,32 +253,23 @@ async function record(
     lease,
     built,
     der,
-    dirtyToken,
+    dirty,
   }: {
     issuer: CrlIssuer;
     lease: Lease;
     built: BuiltCrl;
     der: Buffer;
-    dirtyToken: DirtyToken | undefined;
+    dirty: DirtyToken | null;
   },
-): Promise<void> {
+): Promise<Buffer> {
   const sha256 = createHash('sha256').update(der).digest();
+  const tbsSha256 = createHash('sha256').update(built.draft.tbsDer).digest();
   const { number, thisUpdate, nextUpdate, entryCount } = built;
   await deps.transactor.run(async (tx) => {
     await deps.leases.check(tx, lease);
-    const crl = {
-      issuerId: issuer.id,
-      number,
-      thisUpdate,
-      nextUpdate,
-      entryCount,
-      sha256,
-      der,
-      publishedAt: null,
-      lease,
-    };
+    const crl = { issuerId: issuer.id, number, thisUpdate, nextUpdate, entryCount, sha256, der, tbsSha256, lease };
     await deps.store.record(tx, crl);
-    if (dirtyToken !== undefined) await deps.store.clearDirty(tx, issuer.id, dirtyToken);
+    if (dirty !== null) await deps.store.clearDirty(tx, issuer.id, dirty);
     await deps.ledger.append(tx, [
       {
         kind: 'crl.published',
@@ -214,6 +279,7 @@ async function record(
       },
     ]);
   });
+  return sha256;
 }
 
 async function noteTrouble(
@@ -224,7 +290,7 @@ async function noteTrouble(
 ): Promise<Trouble> {
   const now = deps.clock.now();
   const tries = (earlier?.tries ?? 0) + 1;
-  const nextTryAt = now.getTime() + Math.min(RETRY_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(tries - 1, 10));
+  const nextTryAt = now.getTime() + Math.min(WAIT_MS_MAX, RETRY_MS_MIN * 2 ** Math.min(tries - 1, 10));
   let recordedAt = earlier?.recordedAt ?? 0;
   if (Math.abs(now.getTime() - recordedAt) >= WITHHELD_EVERY_MS) {
     recordedAt = now.getTime();

@@ -1,5 +1,6 @@
 import { randomBytes } from 'node:crypto';
-import { mkdir, open, readdir, readFile, rename, rm } from 'node:fs/promises';
+import type { Stats } from 'node:fs';
+import { mkdir, open, readdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import type { CrlFiles, PublishedCrl } from '../../lifecycle/status/index.js';
 import { failpoint } from '../../platform/failpoint.js';
@@ -14,6 +15,14 @@ export const ISSUER_LABEL = /^[a-z0-9][a-z0-9-]{0,62}$/;
  */
 export function makeCrlDirectory(directory: string): CrlFiles {
   return {
+    stamp: async (label) => {
+      try {
+        return stampOf(await stat(pathOf(directory, label)));
+      } catch (error) {
+        if ((error as NodeJS.ErrnoException).code === 'ENOENT') return null;
+        throw error;
+      }
+    },
     newest: async (label) => readPublished(pathOf(directory, label)),
     publish: async (label, der) => {
       await mkdir(directory, { recursive: true, mode: 0o755 });
@@ -21,16 +30,22 @@ export function makeCrlDirectory(directory: string): CrlFiles {
       const path = pathOf(directory, label);
       const draft = `${path}.${randomBytes(6).toString('hex')}.new`;
       try {
-        await writeSynced(draft, der);
+        const stamp = await writeSynced(draft, der);
         await failpoint('crl-before-rename');
         await rename(draft, path);
+        await syncDirectory(directory);
+        return stamp;
       } catch (error) {
         await rm(draft, { force: true });
         throw error;
       }
-      await syncDirectory(directory);
     },
   };
+}
+
+/** The inode too: two files within one tick of the clock still differ, because each is a new one. */
+export function stampOf({ ino, mtimeMs, size }: Stats): string {
+  return `${ino}:${mtimeMs}:${size}`;
 }
 
 function pathOf(directory: string, label: string): string {
@@ -55,11 +70,13 @@ async function readPublished(path: string): Promise<PublishedCrl | null> {
   }
 }
 
-async function writeSynced(path: string, der: Buffer): Promise<void> {
+/** @returns its stamp, which a new name does not change */
+async function writeSynced(path: string, der: Buffer): Promise<string> {
   const file = await open(path, 'wx', 0o644);
   try {
     await file.writeFile(der);
     await file.sync();
+    return stampOf(await file.stat());
   } finally {
     await file.close();
   }

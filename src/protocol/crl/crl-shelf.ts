@@ -3,7 +3,7 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type CrlHealth, crlHealth } from '../../lifecycle/status/index.js';
 import { readCrlHead } from '../../x509/crl.js';
-import { ISSUER_LABEL } from './crl-directory.js';
+import { ISSUER_LABEL, stampOf } from './crl-directory.js';
 
 /** A file for relying parties, ready to be written to a socket. */
 export interface ShelfItem {
@@ -17,7 +17,10 @@ export interface ShelfItem {
 export interface CrlShelf {
   crl(label: string): ShelfItem | undefined;
   certificate(label: string): ShelfItem | undefined;
-  /** Looks at the directory, and where told, at newer CRLs that the database has. Keeps what it has on any failure. */
+  /**
+   * Looks at the directories, and at newer CRLs that the database has. Keeps what it has on any failure. Asked while it
+   * looks, it looks once more; never twice at once.
+   */
   refresh(): Promise<void>;
   health(now: Date): CrlHealth[];
 }
@@ -25,11 +28,17 @@ export interface CrlShelf {
 export interface CrlShelfDeps {
   /** CRLs of the publisher on this host, and root CRLs from the ceremony. */
   readonly directories: readonly string[];
-  /** Newest CRLs above the given numbers, for hosts that do not share the publisher's disk. */
-  readonly newerCrls: (known: ReadonlyMap<string, bigint>) => Promise<readonly { label: string; der: Buffer }[]>;
+  /** Newest CRLs above the given numbers, for hosts that do not share the publisher's disk; their bytes one by one. */
+  readonly newerCrls: (known: ReadonlyMap<string, bigint>) => Promise<readonly NewerCrl[]>;
   /** CA certificates by label. */
   readonly certificates: () => Promise<readonly { label: string; der: Buffer }[]>;
   readonly onTrouble: (error: unknown) => void;
+}
+
+export interface NewerCrl {
+  readonly label: string;
+  /** Null: there is a newer one already. */
+  der(): Promise<Buffer | null>;
 }
 
 interface Held {
@@ -66,28 +75,46 @@ export function makeCrlShelf(deps: CrlShelfDeps): CrlShelf {
       const label = name.slice(0, -'.crl'.length);
       if (!name.endsWith('.crl') || !ISSUER_LABEL.test(label)) continue;
       const path = join(directory, name);
-      const { ino, mtimeMs, size } = await stat(path);
-      const stamp = `${ino}:${mtimeMs}:${size}`;
+      const stamp = stampOf(await stat(path));
       if (stamps.get(path) === stamp) continue;
       await attempt(async () => put(label, await readFile(path)));
       stamps.set(path, stamp);
     }
   };
 
+  const refresh = async (): Promise<void> => {
+    for (const directory of deps.directories) await attempt(() => readDirectory(directory));
+    await attempt(async () => {
+      const known = new Map([...crls].map(([label, { number }]) => [label, number]));
+      for (const { label, der } of await deps.newerCrls(known)) {
+        const bytes = await der();
+        if (bytes !== null) put(label, bytes);
+      }
+    });
+    await attempt(async () => {
+      for (const { label, der } of await deps.certificates()) {
+        if (!certificates.has(label)) certificates.set(label, certificateItem(der));
+      }
+    });
+  };
+  let running: Promise<void> | undefined;
+  let isAskedAgain = false;
+  const refreshOnce = async (): Promise<void> => {
+    do {
+      isAskedAgain = false;
+      await refresh();
+    } while (isAskedAgain);
+  };
+
   return {
     crl: (label) => crls.get(label)?.item,
     certificate: (label) => certificates.get(label),
-    refresh: async () => {
-      for (const directory of deps.directories) await attempt(() => readDirectory(directory));
-      await attempt(async () => {
-        const known = new Map([...crls].map(([label, { number }]) => [label, number]));
-        for (const { label, der } of await deps.newerCrls(known)) put(label, der);
+    refresh: () => {
+      isAskedAgain = true;
+      running ??= refreshOnce().finally(() => {
+        running = undefined;
       });
-      await attempt(async () => {
-        for (const { label, der } of await deps.certificates()) {
-          if (!certificates.has(label)) certificates.set(label, certificateItem(der));
-        }
-      });
+      return running;
     },
     health: (now) =>
       [...crls].flatMap(([label, { thisUpdate, nextUpdate }]) =>

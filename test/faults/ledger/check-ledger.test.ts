@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { crlStore } from '../../../src/lifecycle/status/crl-store.pg.js';
 import { makeCrlPublisher } from '../../../src/lifecycle/status/index.js';
+import { statusChangeReader } from '../../../src/lifecycle/status/status-changes.pg.js';
 import { checkLedger } from '../../../src/operator/audit/check-ledger.pg.js';
 import { checkTable } from '../../../src/operator/audit/check-table.js';
 import { dataPaths } from '../../../src/platform/data-directory.js';
@@ -57,6 +58,7 @@ async function publish(): Promise<void> {
   const signer = world.token.connect('worker');
   const crls = makeCrlPublisher({
     store: crlStore,
+    changes: statusChangeReader,
     transactor,
     ledger,
     leases,

@@ -4,6 +4,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { crlStore } from '../../../src/lifecycle/status/crl-store.pg.js';
 import { type CrlPublisher, makeCrlPublisher } from '../../../src/lifecycle/status/index.js';
+import { statusChangeReader } from '../../../src/lifecycle/status/status-changes.pg.js';
 import { makeLeases } from '../../../src/platform/db/lease.pg.js';
 import { ledger } from '../../../src/platform/ledger/ledger.pg.js';
 import { makeCrlDirectory } from '../../../src/protocol/crl/crl-directory.js';
@@ -32,6 +33,7 @@ beforeAll(async () => {
   port = await openPort();
   publisher = makeCrlPublisher({
     store: crlStore,
+    changes: statusChangeReader,
     transactor: world.transactor,
     ledger,
     leases: makeLeases(world.transactor),

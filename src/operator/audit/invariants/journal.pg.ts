@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Transaction } from '../../../platform/db/transaction.js';
 import { type JournalEntry, readJournal } from '../../../platform/hsm/journal.js';
 import { KEY_CLASSES } from '../../../platform/hsm/key-class.js';
-import { readCrl } from '../../../x509/crl.js';
+import { readCrlHead } from '../../../x509/crl.js';
 import { type Evidence, type Invariant, type JournalSnapshot, type Outcome, Violations } from './invariant.js';
 
 export const JOURNAL_INVARIANTS: readonly Invariant[] = [
@@ -149,16 +149,19 @@ async function explainCrls(tx: Transaction, entries: readonly JournalEntry[], vi
     match?.[1] && match[2] ? [{ label: match[1], number: Number(match[2]) }] : [],
   );
   if (named.length === 0) return;
-  const { rows } = await tx.query<{ name: string; der: Buffer }>(
-    `SELECT 'crl:' || u.label || ':' || c.number AS name, c.der FROM unnest($1::text[], $2::bigint[]) AS j(label, number)
-       JOIN issuer u ON u.label = j.label JOIN crl c ON c.issuer_id = u.id AND c.number = j.number GROUP BY 1, 2`,
+  const { rows } = await tx.query<{ name: string; der: Buffer | null; tbs_sha256: string | null }>(
+    `SELECT 'crl:' || u.label || ':' || c.number AS name, c.der, encode(c.tbs_sha256, 'hex') AS tbs_sha256 FROM unnest($1::text[], $2::bigint[]) AS j(label, number)
+       JOIN issuer u ON u.label = j.label JOIN crl c ON c.issuer_id = u.id AND c.number = j.number GROUP BY 1, 2, 3`,
     [named.map(({ label }) => label), named.map(({ number }) => number)],
   );
-  for (const { name, der } of rows) {
-    const hash = createHash('sha256').update(readCrl(der).tbsDer).digest('hex');
+  for (const { name, der, tbs_sha256 } of rows) {
+    // Bytes are kept of the newest two; of the others it is the hash that must be the journal's.
+    const hash = der === null ? tbs_sha256 : createHash('sha256').update(readCrlHead(der).tbsDer).digest('hex');
     const signed = entries.filter((entry) => entry.name === name);
     if (!signed.some(({ tbsSha256Hex }) => tbsSha256Hex === hash))
       violations.add(`${name}: the recorded CRL is not the one that was signed`);
+    if (tbs_sha256 !== null && tbs_sha256 !== hash)
+      violations.add(`${name}: the recorded CRL is not the one that its hash names`);
   }
 }
 
