@@ -3,6 +3,7 @@ import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { crlStore } from '../../src/lifecycle/status/crl-store.pg.js';
 import { makeCrlPublisher } from '../../src/lifecycle/status/index.js';
+import { statusChangeReader } from '../../src/lifecycle/status/status-changes.pg.js';
 import { makeLeases } from '../../src/platform/db/lease.pg.js';
 import type { Signer } from '../../src/platform/signer.js';
 import { makeCrlDirectory } from '../../src/protocol/crl/crl-directory.js';
@@ -45,6 +46,7 @@ export async function startRolloverWorld(): Promise<RolloverWorld> {
   const crls = makeCrlPublisher({
     ...core,
     store: crlStore,
+    changes: statusChangeReader,
     leases: makeLeases(core.transactor),
     signer: worker,
     files: makeCrlDirectory(crlDir),
