@@ -40,7 +40,7 @@ async function load(order: HttpsLoadOrder): Promise<HttpsLoadResult> {
   let firstFailure = '';
   const ask = async (line: HttpLine, dueMs: number): Promise<void> => {
     const { status, head, body } = await line.ask(nextOf(requestsFile, requests));
-    if (status !== 200 || !body.includes(held)) {
+    if (status >= 300 || !body.includes(held)) {
       failures += 1;
       firstFailure ||= `${head}${body.toString('latin1', 0, 300)}`;
     }

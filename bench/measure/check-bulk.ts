@@ -26,14 +26,27 @@ export async function checkBulk(
   ];
 }
 
-/** @param issued  how many operational certificates were handed out */
-export async function checkIssued(world: Checked, issued: number): Promise<Measurement['checks']> {
+/** Every fact that was appended is numbered, and the chain holds. */
+export async function checkChain(world: Checked, appended: number): Promise<Measurement['checks']> {
+  const { isWhole, entries } = await ledgerReport(world);
+  return [{ what: `the ledger is whole: ${entries} entries of ${appended}`, ok: isWhole && entries === appended }];
+}
+
+/** Under which CA and root each kind is verified. */
+const CHAIN = { operational: ['device-ca-1', 'access-root'], bootstrap: ['bootstrap-ca', 'bootstrap-root'] } as const;
+
+/** @param issued  how many certificates of that purpose were handed out */
+export async function checkIssued(
+  world: Checked,
+  issued: number,
+  purpose: keyof typeof CHAIN = 'operational',
+): Promise<Measurement['checks']> {
   const { rows } = await world.db.pool.query<{ serial: string; der: Buffer; purpose: string }>(
     `SELECT encode(serial, 'hex') AS serial, der, purpose FROM certificate`,
   );
   const { rows: open } = await world.db.pool.query(`SELECT 1 FROM issuance_intent WHERE state <> 'issued'`);
-  const leaves = rows.filter(({ purpose }) => purpose === 'operational').map(({ der }) => der);
-  const verified = verifiedByOpenssl(world, leaves);
+  const leaves = rows.filter((row) => row.purpose === purpose).map(({ der }) => der);
+  const verified = verifiedByOpenssl(world, leaves, CHAIN[purpose]);
   const ledger = await ledgerReport(world);
   return [
     { what: `${issued} issued, ${leaves.length} rows`, ok: issued === leaves.length && issued > 0 },
@@ -47,13 +60,17 @@ export async function checkIssued(world: Checked, issued: number): Promise<Measu
   ];
 }
 
-function verifiedByOpenssl(world: Checked, certificates: readonly Buffer[]): number {
+function verifiedByOpenssl(
+  world: Checked,
+  certificates: readonly Buffer[],
+  [caLabel, rootLabel]: readonly [string, string],
+): number {
   const dir = join(world.token.dataDir, 'bench-certificates');
   mkdirSync(dir);
   const ca = join(dir, 'ca.pem');
   const root = join(dir, 'root.pem');
-  writeFileSync(ca, world.token.entry('device-ca-1').certificatePem);
-  writeFileSync(root, world.token.entry('access-root').certificatePem);
+  writeFileSync(ca, world.token.entry(caLabel).certificatePem);
+  writeFileSync(root, world.token.entry(rootLabel).certificatePem);
   let verified = 0;
   for (let from = 0; from < certificates.length; from += FILES_A_CALL) {
     const files = certificates.slice(from, from + FILES_A_CALL).map((der, index) => {

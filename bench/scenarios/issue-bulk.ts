@@ -2,7 +2,8 @@ import { CERTIFICATE_ROW, type Composite, LEDGER_ROW, microseconds, startComposi
 import { startPinned, WHOLE_MACHINE } from '../measure/pinned-process.js';
 import { interleaved } from '../measure/rounds.js';
 import type { BenchContext, Measurement, Round, Scenario } from '../scenario.js';
-import type { BulkReady, BulkRound } from '../servers/bulk-issuer.js';
+import type { BulkRound } from '../servers/bulk-issuer.js';
+import type { DurableReady } from '../servers/durable-world.js';
 
 /**
  * Certificates through issueMany, from request to recorded certificate, against two cores that do nothing but the steps
@@ -19,7 +20,7 @@ async function run({ rounds, seconds, say }: BenchContext): Promise<Measurement>
   const product = startPinned(new URL('../servers/bulk-issuer.ts', import.meta.url), WHOLE_MACHINE);
   let composite: Composite | undefined;
   try {
-    const { databaseUrl, token, keyLabel } = await product.next<BulkReady>();
+    const { databaseUrl, token, keyLabel } = await product.next<DurableReady>();
     const steps = await startComposite(
       [
         { name: 'request', file: 'check-request.ts' },

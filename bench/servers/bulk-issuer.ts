@@ -3,33 +3,19 @@
  * durable PostgreSQL. Message `{prepare}` makes that many units and requests; `{seconds}` → BulkRound; `check` → findings.
  */
 import { generateKeyPairSync, sign as signBytes } from 'node:crypto';
-import { mkdtempSync } from 'node:fs';
-import { tmpdir } from 'node:os';
-import { join } from 'node:path';
 import type { ApprovedRequest } from '../../src/lifecycle/issuance/index.js';
-import { startEmbeddedPostgres } from '../../src/platform/db/embedded-postgres.js';
-import { removeHome } from '../../src/platform/db/embedded-postgres-place.js';
-import { migrate } from '../../src/platform/db/migrate.js';
-import { openPool } from '../../src/platform/db/pool.pg.js';
-import { readSignerConfig } from '../../src/platform/hsm/signer-config.js';
 import { assembleCsr, certificationRequestInfo } from '../../src/x509/build-csr.js';
 import { readCsr } from '../../src/x509/csr.js';
 import { verifyPossession } from '../../src/x509/key-request.js';
-import { startIssuanceWorld, type TestUnit } from '../../test/support/issuance-world.js';
+import type { TestUnit } from '../../test/support/issuance-world.js';
 import { checkBulk } from '../measure/check-bulk.js';
-import { treeCpuSeconds } from '../measure/process-tree.js';
 import type { Round } from '../scenario.js';
+import { cpuAn, startDurableWorld } from './durable-world.js';
 
 const CHUNK = 256;
 const LIFE_SECONDS = 7 * 86_400;
 /** Chunks on the way: one is verified while others are signed and written. */
 const LANES = 4;
-
-export interface BulkReady {
-  readonly databaseUrl: string;
-  readonly token: { path: string; environment: Record<string, string>; tokenLabel: string; pinFile: string };
-  readonly keyLabel: string;
-}
 
 /** `left`: prepared requests that were not used. */
 export type BulkRound = Round & {
@@ -38,18 +24,7 @@ export type BulkRound = Round & {
   readonly cpu: Record<string, number>;
 };
 
-const home = mkdtempSync(join(tmpdir(), 'fp-bench-pg-'));
-const postgres = await startEmbeddedPostgres({ homeDir: home, logFile: join(home, 'log') });
-await migrate(postgres.url);
-const pool = openPool(postgres.url, { applicationName: 'bench', connectionsMax: 10 });
-const world = await startIssuanceWorld({
-  database: { url: postgres.url, pool, drop: () => pool.end() },
-  token: {
-    configure: (config) => {
-      config.leavesPerSecondMax = 1_000_000;
-    },
-  },
-});
+const { world, ready, cpuNow, endWith } = await startDurableWorld();
 const stock: { unit: TestUnit; csr: Buffer }[] = [];
 let issued = 0;
 let refused = 0;
@@ -88,15 +63,6 @@ function approved({ unit, csr }: (typeof stock)[number]): ApprovedRequest {
   };
 }
 
-const cpuNow = () => {
-  const { user, system } = process.cpuUsage();
-  return {
-    issuing: (user + system) / 1e6,
-    signer: treeCpuSeconds(world.token.signerProcess()?.pid ?? 0),
-    database: treeCpuSeconds(postgres.pid),
-  };
-};
-
 async function round(seconds: number): Promise<BulkRound> {
   const before = cpuNow();
   const startMs = performance.now();
@@ -115,20 +81,13 @@ async function round(seconds: number): Promise<BulkRound> {
   };
   await Promise.all(Array.from({ length: LANES }, lane));
   const took = (performance.now() - startMs) / 1_000;
-  const after = cpuNow();
   const made = issued - from;
-  const cpu = {
-    issuing: (after.issuing - before.issuing) / made,
-    signer: (after.signer - before.signer) / made,
-    database: (after.database - before.database) / made,
-  };
   return {
     perSecond: made / took,
-    cpuSecondsPerOperation: cpu.issuing + cpu.signer + cpu.database,
+    ...cpuAn(made, before, cpuNow()),
     generatorBusy: 0, // the caller is part of what is measured
     issued: made,
     left: stock.length,
-    cpu,
   };
 }
 
@@ -139,20 +98,5 @@ const obey = async (order: Order): Promise<void> => {
   else process.send?.(await round(order.seconds));
 };
 process.on('message', (order: Order) => void obey(order));
-let isEnding = false;
-const end = async (): Promise<void> => {
-  if (isEnding) return;
-  isEnding = true;
-  await world.close();
-  await postgres.stop();
-  removeHome(home);
-  process.exit(0);
-};
-process.on('SIGTERM', () => void end());
-process.on('disconnect', () => void end());
-const { module, tokenLabel, pinFile } = readSignerConfig(world.token.signerConfigPath);
-process.send?.({
-  databaseUrl: postgres.url,
-  token: { ...module, tokenLabel, pinFile },
-  keyLabel: 'device-ca-1',
-} satisfies BulkReady);
+endWith(async () => undefined);
+process.send?.(ready);
