@@ -12,12 +12,14 @@ import { createTlsListener, renewTlsIdentity } from '../protocol/device/tls-list
 import { watchHandshakes } from '../protocol/device/tls-peer.js';
 import { EST_PATH } from '../protocol/est/est-path.js';
 import { mountPaths } from '../protocol/mount.js';
+import { watchForwarding } from '../protocol/rest/spoofed-forwarding.js';
 import { runApp } from './app-main.js';
 import { openSigner } from './open-signer.js';
 import { openRaIdentity } from './ra-identity.js';
 import { openServerIdentity } from './server-identity.js';
 import { dnsNameOf } from './server-names.js';
 import { MAC_KEY_FILE, sharedKeyFile } from './shared-key-file.js';
+import { openConfiguredGeo, wireNetworkGate } from './wire-admission.js';
 import { wireCmp } from './wire-cmp.js';
 import { certificateDer, wireCore } from './wire-core.js';
 import { wireEnrol } from './wire-enrol.js';
@@ -40,12 +42,15 @@ await runApp('enrol-server', async (app) => {
     statusUrl: config.publicUrls.status,
     alarm,
   });
+  const geo = await openConfiguredGeo(config, core, log);
+  const network = wireNetworkGate(core, geo);
   const rooms = wireEnrol(core, {
     issuance,
     nonceKey: sharedKeyFile(join(paths.secrets, 'nonce.key')),
     // Pre-issue waits for attested keys (KEY-7); until then a demo may show it, and says so.
     preissueAllowed: config.mode === 'demo',
     storm: stormOf(config.renewal),
+    network,
     alarm,
   });
   const identities = { ...core, log, certificateOf: certificateDer(core) };
@@ -59,7 +64,11 @@ await runApp('enrol-server', async (app) => {
 
   let handle: ReturnType<typeof mountPaths> = async () => undefined;
   const onFault = (err: unknown): void => log.error({ err }, 'request failed outside its router');
+  const watchSpoofing = watchForwarding({ trustedProxies: config.trustedProxies, clock: core.clock }, (spoofed) =>
+    log.warn(spoofed, 'a caller that is no listed proxy sent a forwarded address; it is ignored'),
+  );
   const server = createTlsListener({ identity: identity.current() }, (request, response) => {
+    watchSpoofing(request);
     handle(request, response).catch((err: unknown) => {
       onFault(err);
       response.destroy();
@@ -76,6 +85,7 @@ await runApp('enrol-server', async (app) => {
     issuance,
     macKey: sharedKeyFile(join(paths.secrets, MAC_KEY_FILE)),
     refusals: rooms.refusals,
+    network,
   });
   const cmp = wireCmp(core, rooms, { ...rim, ra, factory: factory.factory });
   handle = mountPaths(
@@ -88,7 +98,10 @@ await runApp('enrol-server', async (app) => {
   );
   const plainServer = createPlainListener(
     { onFault, exempt: (address) => isInPrefixes(address, config.trustedProxies) },
-    cmp.handler,
+    (request, response) => {
+      watchSpoofing(request);
+      return cmp.handler(request, response);
+    },
   );
 
   const listening = await listen(server, config.listen.enrol, 'listen.enrol.port');
@@ -101,6 +114,7 @@ await runApp('enrol-server', async (app) => {
       ra.close();
       cmp.close();
       rooms.storm?.close();
+      geo.close();
       await Promise.all([listening.close(graceMs), plain.close(graceMs)]);
       await issuance.close();
       await rooms.refusals.close();

@@ -1,7 +1,7 @@
 import { decisionStore } from '../lifecycle/admission/decision-store.pg.js';
 import { factsReader } from '../lifecycle/admission/facts-reader.pg.js';
 import type { AdmissionDeps } from '../lifecycle/admission/index.js';
-import { makeNetworkGuard, makeRelocations } from '../lifecycle/registry/index.js';
+import { makeNetworkGate, makeNetworkGuard, makeRelocations, type NetworkGate } from '../lifecycle/registry/index.js';
 import { networkPolicyStore } from '../lifecycle/registry/network-store.pg.js';
 import { relocationStore } from '../lifecycle/registry/relocation-store.pg.js';
 import type { Config } from '../platform/config/config.js';
@@ -24,6 +24,11 @@ export function wireAdmission(
     alarm,
     onTrouble,
   };
+}
+
+/** The network policy where certificates are given. */
+export function wireNetworkGate({ clock }: Core, geo: GeoLookup): NetworkGate {
+  return makeNetworkGate({ policies: networkPolicyStore, geo, clock });
 }
 
 /** The operator's databases of addresses, as the configuration names them. */

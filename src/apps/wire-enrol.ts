@@ -9,14 +9,18 @@ import {
 } from '../lifecycle/enrolment/index.js';
 import { pgRequestGuard } from '../lifecycle/enrolment/request-guard.pg.js';
 import type { Issuance } from '../lifecycle/issuance/index.js';
+import type { NetworkGate } from '../lifecycle/registry/index.js';
 import { makeRenewal, type Renewal } from '../lifecycle/renewal/index.js';
 import { pgRenewalStore } from '../lifecycle/renewal/renewal-store.pg.js';
 import { pgTaskStore } from '../lifecycle/renewal/task-store.pg.js';
+import { NO_GEO } from '../platform/net/geo-databases.js';
+import { onceAMinute } from '../platform/once-a-minute.js';
 import { makeRefusalCounter, type RefusalCounter } from '../platform/refusals.js';
 import { openRefusalStore } from '../platform/refusals.pg.js';
 import { type DeviceRouterDeps, makeDeviceRouter } from '../protocol/device/device-router.js';
 import type { PeerReader } from '../protocol/device/tls-peer.js';
 import { keyBlocker } from './key-blocker.js';
+import { wireNetworkGate } from './wire-admission.js';
 import type { Core } from './wire-core.js';
 import { inTurn, type Storm, type StormWiring, wireStorm } from './wire-storm.js';
 
@@ -43,6 +47,8 @@ export interface EnrolWiring {
   readonly preissueAllowed: boolean;
   /** Rates of renewals and activations over all enrol-servers (REN-7). */
   readonly storm?: StormWiring;
+  /** Default: the policy without a database of addresses. */
+  readonly network?: NetworkGate;
   readonly alarm: (what: string, facts: Record<string, unknown>) => void;
 }
 
@@ -50,7 +56,14 @@ export interface EnrolWiring {
 export function wireEnrol(core: Core, wiring: EnrolWiring): EnrolRooms {
   const { transactor, clock, ledger, issuers, registry, revocation } = core;
   const nonces = makeNonces({ key: wiring.nonceKey, clock, random: core.random });
-  const shared = { ...core, issuance: wiring.issuance, nonces, pause: (milliseconds: number) => sleep(milliseconds) };
+  const network = wiring.network ?? wireNetworkGate(core, NO_GEO);
+  const shared = {
+    ...core,
+    issuance: wiring.issuance,
+    network,
+    nonces,
+    pause: (milliseconds: number) => sleep(milliseconds),
+  };
   const ungated = makeEnrolment({
     ...shared,
     grants: pgGrantStore,
@@ -67,11 +80,13 @@ export function wireEnrol(core: Core, wiring: EnrolWiring): EnrolRooms {
       );
     },
   });
+  const tellOfAddress = onceAMinute<Record<string, unknown>>(clock, (what, facts) => wiring.alarm(what, facts));
   const renewals = makeRenewal({
     ...shared,
     store: pgRenewalStore,
     tasks: pgTaskStore,
     preissueAllowed: wiring.preissueAllowed,
+    alarm: tellOfAddress,
   });
   const storm =
     wiring.storm === undefined

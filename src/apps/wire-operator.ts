@@ -33,6 +33,7 @@ import { approvalStore, personStore } from '../operator/people/person-store.pris
 import type { Prisma } from '../platform/db/client.prisma.js';
 import { FemtoError } from '../platform/errors.js';
 import { type GeoLookup, NO_GEO } from '../platform/net/geo-databases.js';
+import { wireNetworkGate } from './wire-admission.js';
 import type { Core } from './wire-core.js';
 
 /**
@@ -85,6 +86,7 @@ export function wireOperator(
       macSecrets: macSecretStore,
       macKey,
       bootstraps: bootstrapReader,
+      network: wireNetworkGate(core, geo),
       issuance: { issue: () => Promise.reject(new FemtoError('DENIED', 'The operator API issues nothing.')) },
     }),
     enrolment: {

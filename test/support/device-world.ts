@@ -14,7 +14,7 @@ import { wireIssuance } from '../../src/apps/wire-issuance.js';
 import type { StormWiring } from '../../src/apps/wire-storm.js';
 import type { Issuance, IssuanceOptions } from '../../src/lifecycle/issuance/index.js';
 import type { CertificateRecord } from '../../src/lifecycle/model/index.js';
-import { loadHierarchy } from '../../src/lifecycle/registry/index.js';
+import { loadHierarchy, type NetworkGate } from '../../src/lifecycle/registry/index.js';
 import { issuerStore } from '../../src/lifecycle/registry/issuer-store.pg.js';
 import { transactorOf } from '../../src/platform/db/transaction.pg.js';
 import type { Signer } from '../../src/platform/signer.js';
@@ -75,7 +75,9 @@ export interface WorldUnit {
   readonly keyFile: string;
 }
 
-export async function startDeviceWorld(options: { preissueAllowed?: boolean } = {}): Promise<DeviceWorld> {
+export async function startDeviceWorld(
+  options: { preissueAllowed?: boolean; networkOf?: (core: Core) => NetworkGate } = {},
+): Promise<DeviceWorld> {
   const [db, token] = await Promise.all([freshDatabase(), freshToken()]);
   await enterCas(db, token);
   await db.pool.query(
@@ -116,7 +118,8 @@ export async function startDeviceWorld(options: { preissueAllowed?: boolean } = 
     });
     const preissueAllowed = options.preissueAllowed ?? false;
     const storm = changes.storm === undefined ? {} : { storm: changes.storm };
-    const rooms = wireEnrol(replicaCore, { issuance, nonceKey, preissueAllowed, alarm, ...storm });
+    const network = options.networkOf === undefined ? {} : { network: options.networkOf(replicaCore) };
+    const rooms = wireEnrol(replicaCore, { issuance, nonceKey, preissueAllowed, alarm, ...storm, ...network });
     let handle: ReturnType<typeof mountPaths> | undefined;
     const server = createTlsListener({ identity }, (request, response) => void handle?.(request, response));
     const rim = {

@@ -17,6 +17,7 @@ import {
   type MachineOffice,
   makeIssuerDirectory,
   makeMachineOffice,
+  makeNetworkGate,
   makeRegistry,
   makeRegistryOffice,
   type Registry,
@@ -26,11 +27,13 @@ import { issuerStore } from '../../src/lifecycle/registry/issuer-store.pg.js';
 import { machineStore } from '../../src/lifecycle/registry/machine-store.pg.js';
 import { makerStore } from '../../src/lifecycle/registry/maker-store.pg.js';
 import { modelStore } from '../../src/lifecycle/registry/model-store.pg.js';
+import { networkPolicyStore } from '../../src/lifecycle/registry/network-store.pg.js';
 import { placeStore } from '../../src/lifecycle/registry/place-store.pg.js';
 import { unitStore } from '../../src/lifecycle/registry/unit-store.pg.js';
 import { credentialStatusReader } from '../../src/lifecycle/status/status-row-store.pg.js';
 import type { Clock } from '../../src/platform/clock.js';
 import { ledger } from '../../src/platform/ledger/ledger.pg.js';
+import { NO_GEO } from '../../src/platform/net/geo-databases.js';
 import { systemClock, systemRandom } from '../../src/platform/system-clock.js';
 import { readSpki } from '../../src/x509/spki.js';
 import { openStatusRooms } from './status-rooms.js';
@@ -102,6 +105,7 @@ export async function startFactoryWorld(): Promise<FactoryWorld> {
     macKey: randomBytes(32),
     random: systemRandom,
     bootstraps: certificateReader,
+    network: makeNetworkGate({ policies: networkPolicyStore, geo: NO_GEO, clock, versionKnownMs: 0 }),
     certificates: credentialStatusReader,
     issuance,
     revocation: rooms.revocation,

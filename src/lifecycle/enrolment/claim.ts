@@ -6,7 +6,7 @@ import type { KeyRequest } from '../../x509/key-request.js';
 import type { CertificateReader, Issuance } from '../issuance/index.js';
 import type { Lineages } from '../lineage/index.js';
 import type { Unit } from '../model/index.js';
-import type { Registry } from '../registry/index.js';
+import type { NetworkGate, Registry } from '../registry/index.js';
 import type { BlockedKeyReader, Revocation } from '../revocation/index.js';
 import type { ProvedCredential } from './credential.js';
 import type { GrantStore } from './grant-store.js';
@@ -23,6 +23,7 @@ export interface ActivationDeps {
   readonly certificates: Pick<CertificateReader, 'record'> & BlockedKeyReader;
   readonly grants: GrantStore;
   readonly guard: RequestGuard;
+  readonly network: NetworkGate;
   readonly nonces: Nonces;
   readonly ledger: Ledger;
   /** Waits while a sibling request is at the token. */

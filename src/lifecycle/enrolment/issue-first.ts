@@ -17,6 +17,7 @@ export async function issueFirst(
 ): Promise<IssuedAnswer> {
   // 7. The line, from our own resolver, never from the unit.
   const network = await checkLine(deps, claim, grant);
+  await checkNetwork(deps, claim);
   const profile = await deps.registry.profile(deps.transactor.read, claim.unit.profile);
   if (profile === null) throw new FemtoError('INTERNAL', 'The unit’s profile is gone; set another one.');
   if (await deps.grants.isAdmissionFrozen(deps.transactor.read, claim.unit.model)) throw admissionFrozen();
@@ -76,6 +77,13 @@ export async function checkLine(deps: ActivationDeps, { credential }: Claim, gra
       facts: { line: line.name, grantId: grant.id },
     },
   );
+}
+
+/** @throws FemtoError NET_*; a unit that may only repair itself may do this */
+async function checkNetwork(deps: ActivationDeps, { credential, unit }: Claim): Promise<void> {
+  const { address } = credential;
+  const asked = { event: 'enrolment', unitId: unit.id, address, restrictedMay: 'go on' } as const;
+  await deps.network.check(deps.transactor.read, asked);
 }
 
 /** Runs in T1: any of these refuses this row alone, and gives back what the others took. */

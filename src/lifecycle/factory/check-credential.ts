@@ -1,5 +1,6 @@
 import { FemtoError } from '../../platform/errors.js';
 import { isInPrefixes, sourcePrefix } from '../../platform/net/ip-address.js';
+import type { Unit } from '../model/index.js';
 import { record } from './create-credential.js';
 import type { FactoryCredential } from './factory-credential.js';
 import type { FactoryDeps } from './factory-deps.js';
@@ -45,6 +46,20 @@ export async function checkFactoryCredential(
     throw scope('CREDENTIAL_SCOPE', 'batch', 'The credential is for another batch; use the one of this batch.');
   }
   return credential;
+}
+
+/**
+ * The network policy on a factory's work (NET-1): it can wait for a database of addresses, so what cannot be placed is
+ * refused unless the policy says otherwise (NET-3).
+ *
+ * @throws FemtoError NET_*
+ */
+export async function checkFactoryNetwork(
+  { network, transactor }: FactoryDeps,
+  { id: unitId }: Pick<Unit, 'id'>,
+  address: string,
+): Promise<void> {
+  await network.check(transactor.read, { event: 'enrolment', unitId, address, restrictedMay: 'not go on' });
 }
 
 /** A station may hold one credential a batch: the newest for this batch, else the newest of all and its refusal. */

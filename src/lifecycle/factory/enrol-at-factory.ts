@@ -2,7 +2,7 @@ import { FemtoError } from '../../platform/errors.js';
 import { csrBytesFromText, readCsr } from '../../x509/csr.js';
 import { exposedKeys } from '../../x509/exposed-key.js';
 import type { KeyRequest } from '../../x509/key-request.js';
-import { checkFactoryCredential } from './check-credential.js';
+import { checkFactoryCredential, checkFactoryNetwork } from './check-credential.js';
 import type { FactoryDeps } from './factory-deps.js';
 import type { FactoryEnrolment, FactoryEnrolRequest } from './factory-office.js';
 import { checkAtFactory, giveBootstrap, notOnManifest } from './give-bootstrap.js';
@@ -20,6 +20,7 @@ export async function enrolAtFactory(deps: FactoryDeps, request: FactoryEnrolReq
   const credential = await checkFactoryCredential(deps, { caller, batchId: unit?.batchId ?? null, address });
   // 3. On an accepted manifest, and still at its factory?
   if (unit === null) throw notOnManifest();
+  await checkFactoryNetwork(deps, unit, address);
   await checkAtFactory(deps, unit);
   if (unit.state === 'MANIFESTED' && credential.used >= credential.quota) throw quotaExceeded();
   // 4. The request itself: form and key; then possession, wishes, and the certificate.

@@ -1,5 +1,6 @@
 import { FemtoError } from '../../platform/errors.js';
 import type { KeyRequest } from '../../x509/key-request.js';
+import { checkFactoryNetwork } from './check-credential.js';
 import { checkMacAllowed } from './create-mac-secret.js';
 import type { FactoryDeps } from './factory-deps.js';
 import type { FactoryEnrolment } from './factory-office.js';
@@ -21,6 +22,7 @@ export async function enrolBySecret(
   const found = await usableSecret(deps, reference);
   const unit = found && (await deps.registry.unitById(deps.transactor.read, found.unitId));
   if (!unit) throw spent();
+  await checkFactoryNetwork(deps, unit, address);
   await checkAtFactory(deps, unit);
   await checkMacAllowed(deps, deps.transactor.read, unit);
   const at = deps.clock.now();

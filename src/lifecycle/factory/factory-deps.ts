@@ -7,6 +7,7 @@ import type {
   IssuerStore,
   MachineOffice,
   MakerStore,
+  NetworkGate,
   Registry,
   UnitStore,
 } from '../registry/index.js';
@@ -30,6 +31,7 @@ export interface FactoryDeps {
   readonly macSecrets: MacSecretStore;
   /** 32 bytes from a file that enrol-server and operator-server share: MAC secrets are derived from it. */
   readonly macKey: Buffer;
+  readonly network: NetworkGate;
   readonly random: RandomBytes;
   readonly bootstraps: Pick<CertificateReader, 'bootstrapsOfUnit'>;
   readonly certificates: CredentialStatusReader;

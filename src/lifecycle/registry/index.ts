@@ -30,6 +30,7 @@ export * from './model.js';
 export type * from './model-store.js';
 export * from './names.js';
 export * from './network-danger.js';
+export { makeNetworkGate, type NetworkGate } from './network-gate.js';
 export { makeNetworkGuard, type NetworkGuard } from './network-guard.js';
 export { makeNetworkOffice, type NetworkOffice } from './network-office.js';
 export * from './network-rule.js';

@@ -1,6 +1,6 @@
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { NetworkPolicyDocument } from './network-rule.js';
-import type { NetworkPolicyStore, NetworkPolicyVersion } from './network-store.js';
+import type { NetworkPolicyStore, NetworkPolicyVersion, UnitGroups } from './network-store.js';
 
 const FACTS = `version, state, document_sha256 AS "documentSha256", rule_count AS "ruleCount", copied_from AS "copiedFrom",
   reason, proposed_by AS "proposedBy", proposed_at AS "proposedAt", activated_by AS "activatedBy",
@@ -29,6 +29,15 @@ export const networkPolicyStore: NetworkPolicyStore = {
   activeVersion: async (tx) =>
     (await tx.query<{ version: number }>(`SELECT version FROM network_policy WHERE state = 'active'`)).rows[0]
       ?.version ?? null,
+
+  groupsOf: async (tx, unitId) =>
+    (
+      await tx.query<UnitGroups>(
+        `SELECT b.name AS batch, u.model, l.region FROM unit u JOIN batch b ON b.id = u.batch_id
+         LEFT JOIN line l ON l.id = u.line_id WHERE u.id = $1`,
+        [unitId],
+      )
+    ).rows[0] ?? { batch: null, model: null, region: null },
 
   byVersion: (tx, version) => one(tx, `SELECT ${FACTS}, document FROM network_policy WHERE version = $1`, [version]),
 

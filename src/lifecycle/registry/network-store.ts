@@ -1,5 +1,6 @@
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { Actor } from '../model/index.js';
+import type { NetworkSubject } from './judge-network.js';
 import type { NetworkPolicyDocument } from './network-rule.js';
 
 export interface NetworkPolicyVersion {
@@ -20,6 +21,8 @@ export interface NetworkPolicyVersion {
   readonly retiredAt: Date | null;
 }
 
+export type UnitGroups = Pick<NetworkSubject, 'batch' | 'model' | 'region'>;
+
 /** Rows of `network_policy`. A version's document never changes. */
 export interface NetworkPolicyStore {
   add(
@@ -32,6 +35,8 @@ export interface NetworkPolicyStore {
   /** `lock`: nobody else activates a version until this transaction ends. */
   active(tx: Transaction, lock?: 'update'): Promise<NetworkPolicyVersion | null>;
   activeVersion(tx: Transaction): Promise<number | null>;
+  /** What rules may name a unit by; `region` is that of its own line. */
+  groupsOf(tx: Transaction, unitId: number): Promise<UnitGroups>;
   byVersion(tx: Transaction, version: number): Promise<NetworkPolicyVersion | null>;
   /** Newest first, without their documents. */
   list(tx: Transaction, limit: number): Promise<Omit<NetworkPolicyVersion, 'document'>[]>;

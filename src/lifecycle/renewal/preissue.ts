@@ -7,7 +7,7 @@ import { checkGood, checkLineage, lineageTokenHash } from './confirm.js';
 import { quarantine } from './contain-fork.js';
 import { lineageOf, windowOf } from './presented.js';
 import type { PickUpRequest, RenewalAnswer } from './renewal.js';
-import { checkMayRenew, checkUnexpired } from './renewal-conditions.js';
+import { checkMayRenew, checkNetwork, checkUnexpired } from './renewal-conditions.js';
 import type { RenewalDeps } from './renewal-deps.js';
 
 /**
@@ -68,6 +68,7 @@ export async function pickUp(deps: RenewalDeps, { credential, lineageToken }: Pi
     throw new FemtoError('PREDECESSOR_MISMATCH', 'No pre-issued certificate waits for this one; ask for advice first.');
   }
   await checkToken(deps, { credential, lineageToken }, view, slot, successor);
+  await checkNetwork(deps, credential);
   const certificate = await deps.certificates.record(deps.transactor.read, successor);
   if (certificate === null) {
     throw new FemtoError('RETRY_LATER', 'The stored certificate cannot be read; ask again.', { retryAfterSeconds: 2 });

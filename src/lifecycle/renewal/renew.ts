@@ -10,7 +10,7 @@ import type { Profile } from '../registry/index.js';
 import { containFork, contestReplacedHead, recordEvidence } from './contain-fork.js';
 import { type Judged, lineageOf, type Presented, windowOf } from './presented.js';
 import type { RenewalAnswer, RenewalRequest } from './renewal.js';
-import { checkMayRenew, lineEvidence } from './renewal-conditions.js';
+import { checkMayRenew, checkNetwork, lineEvidence } from './renewal-conditions.js';
 import type { RenewalDeps } from './renewal-deps.js';
 
 /**
@@ -135,10 +135,12 @@ async function judgeAndAct(deps: RenewalDeps, presented: RenewalTry): Promise<Re
   // 6. Carry it out.
   switch (verdict.kind) {
     case 'same-certificate':
+      await checkNetwork(deps, presented.credential);
       return storedAnswer(deps, view, verdict.slotId);
     case 'issue':
     case 'reissue-same-key':
     case 'soft-displace':
+      await checkNetwork(deps, presented.credential);
       return issueNext(deps, { presented, view, slot, profile, verdict });
     case 'hard':
       throw await containFork(deps, { presented, view, slot, verdict });

@@ -55,6 +55,18 @@ export async function lineEvidence(deps: RenewalDeps, credential: ProvedCredenti
   return line.lineId === credential.unit.lineId ? 'match' : 'mismatch';
 }
 
+/**
+ * What the network policy says of the caller's address, asked only where a certificate would be given: a fork is judged
+ * wherever it comes from. A unit at home cannot wait for our databases, so an address that none of them places is told of.
+ *
+ * @throws FemtoError NET_*
+ */
+export async function checkNetwork(deps: RenewalDeps, { unit, address }: ProvedCredential): Promise<void> {
+  const asked = { event: 'renewal', unitId: unit.id, address, restrictedMay: 'go on' } as const;
+  const reasons = await deps.network.check(deps.transactor.read, asked);
+  if (reasons.includes('NET_UNKNOWN')) deps.alarm('an address cannot be placed', { unit: unit.serialNumber, address });
+}
+
 /** The line as evidence to keep: null where our resolver is not sure (rules 5.5). */
 export async function authoritativeLine(deps: RenewalDeps, { address }: ProvedCredential): Promise<number | null> {
   const line = await deps.registry.lineAt(deps.transactor.read, address, deps.clock.now());

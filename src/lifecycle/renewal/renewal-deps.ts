@@ -3,7 +3,7 @@ import type { Transactor } from '../../platform/db/transaction.js';
 import type { Ledger } from '../../platform/ledger/ledger.js';
 import type { CertificateReader, Issuance } from '../issuance/index.js';
 import type { Lineages } from '../lineage/index.js';
-import type { Registry } from '../registry/index.js';
+import type { NetworkGate, Registry } from '../registry/index.js';
 import type { Revocation } from '../revocation/index.js';
 import type { TaskStore } from './renewal.js';
 import type { RenewalStore } from './renewal-store.js';
@@ -19,6 +19,9 @@ export interface RenewalDeps {
   readonly ledger: Ledger;
   readonly store: RenewalStore;
   readonly tasks: Pick<TaskStore, 'closeFollowed'>;
+  readonly network: NetworkGate;
+  /** A person should hear of it: a renewal that was let in although its address could not be placed (NET-3). */
+  readonly alarm: (what: string, facts: Record<string, unknown>) => void;
   readonly nonces: NonceVerifier;
   readonly certificates: Pick<CertificateReader, 'record'>;
   /** Waits while a sibling request is at the token. */
