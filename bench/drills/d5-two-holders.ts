@@ -11,7 +11,6 @@ const OTHER_GATEWAY = 'segw-busan-1';
 const UNIT = '198.51.100.7';
 /** On another line, and where no line is known. */
 const [ELSEWHERE, SOMEWHERE] = ['192.0.2.66', '192.0.2.77'];
-const PERMIT_SECONDS = 900;
 /** The server waits 5 s before it asks, because a unit may be moving; then each gateway looks every 2 s. */
 const DEADLINE_MS = 20_000;
 /** Refused = gone within a second of the permit's absence; the poll and the commands come on top. */
@@ -38,7 +37,6 @@ export const twoHolders: Drill = {
         ports: { status: status.port, gateway: port.port },
         gateways: [GATEWAY, OTHER_GATEWAY],
         hosts: [UNIT, ELSEWHERE, SOMEWHERE],
-        permitSeconds: PERMIT_SECONDS,
       });
       const [here, there] = lab.gateways as [LabGateway, LabGateway];
       for (const gateway of lab.gateways) await gateway.startConnector();

@@ -14,8 +14,6 @@ const DEADLINE_MS = 5_000;
 const RECEIPT_MS = 60_000;
 const RUNS = 200;
 const ADDRESS = '198.51.100.7';
-/** As the product has it: what cuts here is the feed and no end of a permit. */
-const PERMIT_SECONDS = 900;
 const PATIENCE_MS = 30_000;
 
 /** REVOKE: a live unit is held, over and over. From the command's start to the end of its IKE_SA and its last inner packet. */
@@ -74,7 +72,7 @@ async function labOf({ world, installation }: ToldInstallation, dir: string): Pr
   await world.cli(['line', 'prefix', world.line, `${ADDRESS}/32`]);
   const { status, gateway } = installation.config.listen;
   const ports = { status: status.port, gateway: gateway.port };
-  return openLab({ world, dir, ports, gateways: [GATEWAY], hosts: [ADDRESS], permitSeconds: PERMIT_SECONDS });
+  return openLab({ world, dir, ports, gateways: [GATEWAY], hosts: [ADDRESS] });
 }
 
 async function holdOnce(world: World, gateway: LabGateway, unit: LabHost, run: number): Promise<Cut> {

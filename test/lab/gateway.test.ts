@@ -1,9 +1,10 @@
 /** The gateway kit with real IKEv2 and packets on the wire: who gets in, who is cut, and what happens when parts die. */
-import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { ASNS, COUNTRIES, mmdb } from '../support/mmdb.js';
 import { type ToldInstallation, toldInstallation } from '../support/told-installation.js';
 import type { Echoes } from './echoes.js';
 import { certifyGateway, type Lab, type LabGateway, type LabHost, openLab } from './lab.js';
@@ -15,7 +16,20 @@ const THIEF_ADDRESS = '192.0.2.66';
 /** Where no line is known. */
 const SOMEWHERE = '192.0.2.77';
 const OTHER_GATEWAY = 'segw-busan-1';
+/** Another operator's network, and another country's, as the databases of the tests have it. */
+const [RIVAL, FOREIGN] = ['203.0.113.66', '203.0.113.166'];
+/** At the first gateway a permit ends within a test; at the other only the feed cuts. */
 const PERMIT_SECONDS = 3;
+/** On a known network, or in this lab. */
+const RULES = {
+  rules: [
+    { name: 'other-networks', action: 'deny', asn: 'any' },
+    { name: 'own-network', action: 'allow', asn: 64_496 },
+    { name: 'abroad', action: 'deny', country: 'any' },
+    { name: 'home', action: 'allow', country: 'KR' },
+    { name: 'lab', action: 'allow', cidr: '192.0.2.0/24' },
+  ],
+};
 const PACKETS = 25;
 
 let told: ToldInstallation;
@@ -28,20 +42,27 @@ let echoes: Echoes;
 const dir = mkdtempSync(join(tmpdir(), 'fp-lab-'));
 
 beforeAll(async () => {
-  told = await toldInstallation();
+  const databases = { asnDatabaseFile: join(dir, 'asn.mmdb'), countryDatabaseFile: join(dir, 'country.mmdb') };
+  writeFileSync(databases.asnDatabaseFile, mmdb(ASNS, { type: 'GeoLite2-ASN', builtAt: new Date() }));
+  writeFileSync(databases.countryDatabaseFile, mmdb(COUNTRIES, { type: 'GeoLite2-Country', builtAt: new Date() }));
+  told = await toldInstallation({ network: databases });
   await told.tellUntil('activation');
   const { world, installation } = told;
   await certifyGateway(world, OTHER_GATEWAY);
   await world.cli(['line', 'prefix', world.line, `${UNIT_ADDRESS}/32`]);
   await world.cli(['line', 'add', 'L-elsewhere', '--region', 'busan', '--prefix', `${THIEF_ADDRESS}/32`]);
+  world.write('rules.yaml', JSON.stringify(RULES));
+  const reason = ['--reason', 'the lab'];
+  const { version } = await world.cli(['network-policy', 'propose', '--file', world.path('rules.yaml'), ...reason]);
+  await world.cli(['network-policy', 'activate', String(version), ...reason]);
   const { status, gateway: port } = installation.config.listen;
   lab = await openLab({
     world,
     dir,
     ports: { status: status.port, gateway: port.port },
     gateways: [GATEWAY, OTHER_GATEWAY],
-    hosts: [UNIT_ADDRESS, THIEF_ADDRESS, SOMEWHERE],
-    permitSeconds: PERMIT_SECONDS,
+    hosts: [UNIT_ADDRESS, THIEF_ADDRESS, SOMEWHERE, RIVAL, FOREIGN],
+    permitSeconds: { [GATEWAY]: PERMIT_SECONDS },
   });
   [gateway, otherGateway] = lab.gateways as [LabGateway, LabGateway];
   unit = lab.host(UNIT_ADDRESS);
@@ -85,12 +106,20 @@ describe('a gateway with its connector', () => {
 
   test('cuts a copy of key and certificate on another line, although the certificate is valid', async () => {
     const copied = await thief.echoes();
-    await thief.connect(gateway);
-    await until('the copy is cut', async () => !(await thief.isUp(gateway)));
-    expect(gateway.said()).toMatch(
-      new RegExp(`from ${THIEF_ADDRESS.replaceAll('.', '\\.')}: cut: denied: .*LINE_MISMATCH`),
-    );
+    await refusedFor('LINE_MISMATCH', thief, THIEF_ADDRESS);
     await nothingComesBack(copied);
+    expect(copied.count()).toBe(0);
+    await copied.stop();
+    await somethingComesBack(echoes);
+  });
+
+  test.each([
+    ['of another operator', RIVAL, 'NET_ASN'],
+    ['of another country', FOREIGN, 'NET_COUNTRY'],
+  ])('refuses the same key and certificate at an address %s', async (_, address, reason) => {
+    const copy = lab.host(address);
+    const copied = await copy.echoes();
+    await refusedFor(reason, copy, address);
     expect(copied.count()).toBe(0);
     await copied.stop();
     await somethingComesBack(echoes);
@@ -104,44 +133,69 @@ describe('a gateway with its connector', () => {
     const before = gateway.said().length;
     await gateway.startConnector();
     await somethingComesBack(echoes);
-    expect(gateway.said().slice(before)).toMatch(/^1 IKE_SAs are there already[\s\S]*permit for/);
+    expect(gateway.said().slice(before)).toMatch(/1 IKE_SAs are there already[\s\S]*permit for/);
   });
 
-  test('lets nobody in while the server is dark, and ends the traffic of those who are in with their permit', async () => {
+  test('lets a known unit in by the snapshot while the server is dark, and nobody else', async () => {
     const server = childOf(told.installation.pid, 'gateway-server');
     process.kill(server, 'SIGSTOP');
     try {
-      await until('the permits are over', () => gateway.permitted().length === 0);
-      await nothingComesBack(echoes);
-      await until('the unit is cut', async () => !(await unit.isUp(gateway)));
       const before = gateway.said().length;
+      await unit.disconnect(gateway);
+      expect(gateway.said()).toMatch(/has a snapshot/);
+      expect(await unit.connect(gateway)).toMatchObject({ established: true });
+      await somethingComesBack(echoes);
+      const copied = await thief.echoes();
+      await thief.connect(gateway);
+      await until('the copy is cut', async () => !(await thief.isUp(gateway)));
+      expect(copied.count()).toBe(0);
+      await copied.stop();
+      await unit.disconnect(gateway);
+      // Nobody can forge what the connector alone may do: without it the snapshot opens nothing.
+      await gateway.stopConnector('SIGKILL');
       await unit.connect(gateway);
-      await until('the unit is cut', async () => !(await unit.isUp(gateway)));
-      expect(gateway.said().slice(before)).toMatch(/cut: no answer: no answer within \d+ ms/);
       await nothingComesBack(echoes);
+      await gateway.startConnector();
+      await somethingComesBack(echoes);
+      expect(gateway.said().slice(before)).toMatch(/: permit for \d+ s, by the snapshot/);
+      expect(gateway.said().slice(before)).toMatch(/cut: denied, by the snapshot: LINE_MISMATCH/);
     } finally {
       process.kill(server, 'SIGCONT');
     }
-    await until('the unit is in again', async () => {
-      if (!(await unit.isUp(gateway))) await unit.connect(gateway);
-      return gateway.permitted().length === 1;
-    });
+    await until('the server is asked again', () =>
+      /permit for \d+ s\n/.test(gateway.said().split('snapshot').at(-1) ?? ''),
+    );
     await somethingComesBack(echoes);
   });
+});
 
-  test('cuts a unit that is reported lost, keeps it out, and says when it had done so', async () => {
+describe('a gateway whose permits are long', () => {
+  test('cuts a unit that is reported lost when the feed says so, keeps it out, and says when it had done so', async () => {
     const { world } = told;
     const serial = (await world.sh('openssl', 'x509', '-in', 'unit.pem', '-noout', '-serial')).stdout.trim().slice(7);
+    await unit.disconnect(gateway);
+    await otherGateway.startConnector();
+    await unit.connect(otherGateway);
     await somethingComesBack(echoes);
-    await world.cli(['unit', 'lost', world.serialNumber, '--reason', 'the customer reported a burglary']);
-    await until('the unit is cut', async () => !(await unit.isUp(gateway)));
+    const server = childOf(told.installation.pid, 'gateway-server');
+    process.kill(server, 'SIGSTOP');
+    try {
+      await world.cli(['unit', 'lost', world.serialNumber, '--reason', 'the customer reported a burglary']);
+      // While the feed is silent nothing else cuts.
+      await somethingComesBack(echoes);
+      expect(await unit.isUp(otherGateway)).toBe(true);
+    } finally {
+      process.kill(server, 'SIGCONT');
+    }
+    await until('the unit is cut', async () => !(await unit.isUp(otherGateway)));
+    expect(otherGateway.said()).toMatch(/cut: the feed says (held|revoked)/);
     await nothingComesBack(echoes);
     const status = () => world.cli(['feed', 'status', '--serial', serial.toLowerCase()]);
-    await until('it is enforced', async () => /1 of 2 gateways enforced/.test(String((await status())['summary'])));
+    await until('it is enforced', async () => /[12] of 2 gateways enforced/.test(String((await status())['summary'])));
     // Its charon refuses it by itself now: the server need not be asked.
-    gateway.peer.newLog();
-    expect(await unit.connect(gateway)).toMatchObject({ established: false });
-    expect(gateway.peer.newLog()).toMatch(/certificate was revoked/);
+    otherGateway.peer.newLog();
+    expect(await unit.connect(otherGateway)).toMatchObject({ established: false });
+    expect(otherGateway.peer.newLog()).toMatch(/certificate was revoked/);
     await nothingComesBack(echoes);
   });
 });
@@ -151,7 +205,6 @@ describe('two gateways, and two holders of one key', () => {
     const { world } = told;
     const second = await told.another();
     await world.cli(['line', 'prefix', second.line, `${UNIT_ADDRESS}/32`]);
-    await otherGateway.startConnector();
     const copy = lab.host(SOMEWHERE);
     unit.become(second);
     copy.become(second);
@@ -177,6 +230,16 @@ function childOf(supervisor: number, program: string): number {
   const found = pids.find((pid) => readFileSync(`/proc/${pid}/cmdline`, 'utf8').includes(program));
   if (found === undefined) throw new Error(`the supervisor runs no ${program}`);
   return Number(found);
+}
+
+/** With the reason that its gateway heard; a certificate that charon's cache lost in that moment is shown again. */
+async function refusedFor(reason: string, copy: LabHost, address: string): Promise<void> {
+  const denied = new RegExp(`from ${address.replaceAll('.', '\\.')}: cut: denied: .*${reason}`);
+  await until(`it is refused for ${reason}`, async () => {
+    await copy.connect(gateway);
+    await until('the copy is cut', async () => !(await copy.isUp(gateway)));
+    return denied.test(gateway.said());
+  });
 }
 
 async function somethingComesBack(counted: Echoes): Promise<void> {

@@ -9,6 +9,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { World } from '../../src/apps/story/world.js';
 import { type CommandResult, runClient } from '../support/command.js';
+import { leftover } from '../support/leftovers.js';
 import {
   addNamespaces,
   checkMachine,
@@ -27,6 +28,7 @@ const KIT = fileURLToPath(new URL('../../deploy/gateway/', import.meta.url));
 /** Behind every gateway, on the inside. */
 const CORE_ADDRESS = '10.77.0.1';
 const READY_MS_MAX = 15_000;
+const FAKETIME = `/usr/lib/${process.arch === 'arm64' ? 'aarch64' : 'x86_64'}-linux-gnu/faketime/libfaketimeMT.so.1`;
 
 export interface LabGateway {
   readonly name: string;
@@ -46,8 +48,8 @@ export interface LabGateway {
 }
 
 export interface LabHost {
-  /** From the next connection on it is this world's unit; at first, the lab's. */
-  become(world: World): void;
+  /** From the next connection on it is this world's unit, at first the lab's; it holds `<own>.pem` and `<own>.key` of it. */
+  become(world: World, own?: string): void;
   /** Brings the tunnel to a gateway up; `established` as the unit's own charon saw it. */
   connect(gateway: LabGateway): Promise<{ established: boolean; text: string }>;
   disconnect(gateway: LabGateway): Promise<void>;
@@ -73,16 +75,22 @@ export interface LabOptions {
   readonly gateways: readonly string[];
   /** Outer addresses, one a host. */
   readonly hosts: readonly string[];
-  /** How long a permit is used. */
-  readonly permitSeconds: number;
+  /** How long a permit is used, by gateway; what stands in the kit where one is absent. */
+  readonly permitSeconds?: Readonly<Record<string, number>>;
+  /** How often a connector fetches the snapshot; what stands in the kit where it is absent. */
+  readonly snapshotSeconds?: number;
+  /** A file in libfaketime's form, `+2h`: the clock of the gateways and their connectors, read again at every look. */
+  readonly clockFile?: string;
 }
 
 export async function openLab(options: LabOptions): Promise<Lab> {
   checkMachine();
   const undo: (() => Promise<void> | void)[] = [];
   const close = async (): Promise<void> => {
+    isClosed();
     for (const action of undo.splice(0).reverse()) await action();
   };
+  const isClosed = leftover(close);
   try {
     ensureTun(undo);
     const sides = [...options.gateways.map((_, index) => `g${index}`), ...options.hosts.map((_, index) => `h${index}`)];
@@ -159,14 +167,15 @@ function joinAll(gateways: readonly string[], hosts: readonly string[], addresse
 }
 
 async function openGateway(
-  { world, dir, gateways, permitSeconds }: LabOptions,
+  { world, dir, gateways, permitSeconds, snapshotSeconds, clockFile }: LabOptions,
   index: number,
   space: string,
   undo: (() => Promise<void> | void)[],
 ): Promise<LabGateway> {
   const name = gateways[index] ?? '';
   const home = join(dir, `g${index}`);
-  const peer = await startCharon(home, space, undo, { innerTraffic: true });
+  const clock = clockFile === undefined ? {} : movedClock(clockFile);
+  const peer = await startCharon(home, space, undo, { innerTraffic: true, environment: clock });
   // Before anybody can connect: nothing passes yet.
   nft(space, ['-f', join(KIT, 'femtopki.nft')]);
   await peer.load(
@@ -193,7 +202,9 @@ async function openGateway(
       vici: join(home, 'vici'),
       connections: ['femto'],
       stateDir: join(home, 'state'),
-      permitSecondsMax: permitSeconds,
+      crlDir: home,
+      ...(snapshotSeconds === undefined ? {} : { snapshotSeconds }),
+      ...(permitSeconds?.[name] === undefined ? {} : { permitSecondsMax: permitSeconds[name] }),
     }),
   );
   let child: ChildProcess | undefined;
@@ -210,7 +221,7 @@ async function openGateway(
     peer,
     startConnector: async () => {
       const before = text.length;
-      child = spawn('nsenter', command, { stdio: ['ignore', 'ignore', 'pipe'] });
+      child = spawn('nsenter', command, { stdio: ['ignore', 'ignore', 'pipe'], env: { ...process.env, ...clock } });
       child.stderr?.setEncoding('utf8').on('data', (part: string) => {
         text += part;
       });
@@ -241,7 +252,7 @@ async function openHost(
   undo: (() => Promise<void> | void)[],
 ): Promise<LabHost> {
   const peer = await startCharon(join(dir, `h${index}`), space, undo, { innerTraffic: true });
-  let world = first;
+  let [world, own] = [first, 'unit'];
   // Its certificate may be renewed meanwhile: every connection takes what the world has then.
   const load = () =>
     peer.load(
@@ -250,15 +261,15 @@ async function openHost(
           'services-root.pem': world.read('services-root.ca.pem'),
           'access-root.pem': world.read('access-root.ca.pem'),
         },
-        certificates: { 'own.pem': world.read('unit.pem'), 'issuer.pem': world.read('device-ca-1.ca.pem') },
-        keys: { 'own.key': world.read('unit.key') },
+        certificates: { 'own.pem': world.read(`${own}.pem`), 'issuer.pem': world.read('device-ca-1.ca.pem') },
+        keys: { 'own.key': world.read(`${own}.key`) },
       },
       hostConnections(hosts[index] ?? '', world.fqdn, gateways),
     );
   const ofGateway = (gateway: LabGateway): string => `g${gateways.indexOf(gateway)}`;
   return {
-    become: (other) => {
-      world = other;
+    become: (other, name = 'unit') => {
+      [world, own] = [other, name];
     },
     connect: async (gateway) => {
       await load();
@@ -306,6 +317,16 @@ function hostConnections(address: string, identity: string, gateways: readonly L
       section('children', [section(`g${index}`, ['esp_proposals = aes128gcm16', `remote_ts = ${CORE_ADDRESS}/32`])]),
     ]);
   return section('connections', gateways.map(connection));
+}
+
+function movedClock(file: string): NodeJS.ProcessEnv {
+  return {
+    LD_PRELOAD: FAKETIME,
+    FAKETIME_TIMESTAMP_FILE: file,
+    FAKETIME_NO_CACHE: '1',
+    FAKETIME_DONT_FAKE_MONOTONIC: '1',
+    DONT_FAKE_MONOTONIC: '1',
+  };
 }
 
 /** strongSwan wants one setting a line. */

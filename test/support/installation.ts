@@ -13,6 +13,7 @@ import { stringify } from 'yaml';
 import { type ConfigInput, loadConfig } from '../../src/platform/config/config.js';
 import { environmentWithoutSettings } from '../../src/platform/config/environment.js';
 import { removeHome } from '../../src/platform/db/embedded-postgres-place.js';
+import { leftover } from './leftovers.js';
 import { freePorts } from './ports.js';
 
 export interface TestInstallation {
@@ -76,6 +77,13 @@ export async function startInstallation(
     child.kill(signal);
     return exited;
   };
+  const remove = async (): Promise<void> => {
+    isRemoved();
+    if (!isOver()) await end();
+    removeHome(join(dataDir, 'postgres'));
+    rmSync(dataDir, { recursive: true, force: true });
+  };
+  const isRemoved = leftover(remove);
   return {
     dataDir,
     config,
@@ -89,11 +97,7 @@ export async function startInstallation(
     over: () => exited,
     end,
     ended: () => exited,
-    remove: async () => {
-      if (!isOver()) await end();
-      removeHome(join(dataDir, 'postgres'));
-      rmSync(dataDir, { recursive: true, force: true });
-    },
+    remove,
   };
 }
 

@@ -171,7 +171,11 @@ export async function startCharon(
   dir: string,
   namespace: string,
   undo: (() => Promise<void> | void)[],
-  { innerTraffic = false, ocsp = true }: { innerTraffic?: boolean; ocsp?: boolean } = {},
+  {
+    innerTraffic = false,
+    ocsp = true,
+    environment = {},
+  }: { innerTraffic?: boolean; ocsp?: boolean; environment?: NodeJS.ProcessEnv } = {},
 ): Promise<IkePeer> {
   mkdirSync(dir, { recursive: true });
   const vici = `unix://${join(dir, 'vici')}`;
@@ -199,7 +203,8 @@ export async function startCharon(
       'revocation {',
       'enable_crl = yes',
       `enable_ocsp = ${ocsp ? 'yes' : 'no'}`,
-      'timeout = 10s',
+      // Where nobody answers, OCSP for the unit and for its CA must both be over before the unit gives up.
+      `timeout = ${innerTraffic ? 2 : 10}s`,
       '}',
       '}',
       '}',
@@ -207,7 +212,10 @@ export async function startCharon(
   );
   const env = { ...process.env, STRONGSWAN_CONF: join(dir, 'strongswan.conf'), SWANCTL_DIR: dir };
   writeFileSync(log, '');
-  const child = spawn('nsenter', [inNamespace(namespace), CHARON], { env, stdio: ['ignore', 'inherit', 'inherit'] });
+  const child = spawn('nsenter', [inNamespace(namespace), CHARON], {
+    env: { ...env, ...environment },
+    stdio: ['ignore', 'inherit', 'inherit'],
+  });
   undo.push(() => ended(child));
   const swanctl = (...args: string[]): Promise<CommandResult> =>
     runClient('env', [

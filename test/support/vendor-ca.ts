@@ -58,10 +58,22 @@ export class VendorPki {
   /** DER. Begins now; `number` as it stands in the list. */
   crl(
     ca: VendorCertificate,
-    { revoked = [], days = 30, number = 1 }: { revoked?: readonly VendorCertificate[]; days?: number; number?: number },
+    {
+      revoked = [],
+      others = [],
+      days = 30,
+      number = 1,
+    }: {
+      revoked?: readonly VendorCertificate[];
+      /** Further serial numbers, hex. */
+      others?: readonly string[];
+      days?: number;
+      number?: number;
+    },
   ): Buffer {
     const dir = this.#place();
-    const serials = revoked.map(({ der }) => readCertificate(der).serial.toString('hex').toUpperCase());
+    const listed = revoked.map(({ der }) => readCertificate(der).serial.toString('hex'));
+    const serials = [...listed, ...others].map((serial) => serial.toUpperCase());
     writeFileSync(
       join(dir, 'index'),
       serials.map((serial) => `R\t400101000000Z\t260101000000Z\t${serial}\tunknown\t/CN=x\n`).join(''),

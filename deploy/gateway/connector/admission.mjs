@@ -10,13 +10,17 @@
  * @property {import('./permits.mjs').Right | null} right
  * @property {number} permitEndsMs  monotonic; 0 = none
  * @property {Set<string>} opened  inner addresses in an nft set by this session
+ * @property {boolean} isBySnapshot  what it has, it has from the snapshot
  * @property {NodeJS.Timeout | undefined} timer
  * @property {boolean} isOver
  */
-import { sha256Hex } from './trust.mjs';
+import { Silence } from './api.mjs';
+import { isBefore } from './position.mjs';
 
 const ASK_AGAIN_MS = 1_000;
-const ASKED_AT_ONCE_MAX = 16;
+const ASKED_AT_ONCE_MAX = 32;
+/** A call that takes so long makes us ask whether anybody is there at all, so that both are answered within a second. */
+const DOUBT_MS = 200;
 const FORMER_SPIS_MAX = 8;
 /** No new IKE_SA for so long: charon's cache may be emptied, so that a renewed certificate stands in it alone. */
 const QUIET_MS = 2_000;
@@ -27,6 +31,7 @@ const QUIET_MS = 2_000;
  * @param {object} deps
  * @param {import('./config.mjs').Config} deps.config
  * @param {import('./api.mjs').Api} deps.api
+ * @param {import('./snapshot-keeper.mjs').SnapshotKeeper | null} deps.snapshots  null: without the server nobody comes in
  * @param {import('./permits.mjs').Permits} deps.permits
  * @param {import('./session-files.mjs').StateDir} deps.state
  * @param {() => import('./charon.mjs').Charon} deps.charon
@@ -34,7 +39,7 @@ const QUIET_MS = 2_000;
  * @param {(kind: 'up' | 'rekey' | 'down', sa: Sa) => void} deps.tell
  * @param {(text: string) => void} deps.log
  */
-export function makeAdmission({ config, api, permits, state, charon, heard, tell, log }) {
+export function makeAdmission({ config, api, snapshots, permits, state, charon, heard, tell, log }) {
   /** @type {Map<string, Session>} by charon's number */
   const sessions = new Map();
   /** Inner address → the session that opened it. @type {Map<string, Session>} */
@@ -53,6 +58,7 @@ export function makeAdmission({ config, api, permits, state, charon, heard, tell
       certificate: null,
       right: null,
       permitEndsMs: 0,
+      isBySnapshot: false,
       opened: new Set(),
       timer: undefined,
       isOver: false,
@@ -121,6 +127,33 @@ export function makeAdmission({ config, api, permits, state, charon, heard, tell
   };
 
   /**
+   * The server's word; the snapshot's only where this call and another one, which no unit has a hand in, got no answer.
+   *
+   * @param {Session} session @param {Buffer} certificateDer @param {boolean} keyProved
+   * @returns {Promise<{ verdict: 'permit' | 'restricted' | 'deny', reasons: string[], ttlSeconds: number, isBySnapshot: boolean }>}
+   */
+  const decide = async ({ sa: { identity, address } }, certificateDer, keyProved) => {
+    const { authoriseTimeoutMs: timeoutMs } = config;
+    /** @type {Promise<boolean> | undefined} */
+    let dark;
+    const doubt = setTimeout(() => {
+      dark = api.isDark(timeoutMs);
+    }, DOUBT_MS);
+    try {
+      const decision = await api.authorise({ stage: 'ike', certificateDer, identity, address, keyProved, timeoutMs });
+      if (isBefore(decision.position, heard())) throw new Error('the answer is older than what the feed told');
+      return { ...decision, isBySnapshot: false };
+    } catch (error) {
+      clearTimeout(doubt);
+      if (snapshots === null || !(error instanceof Silence)) throw error;
+      if (!(await (dark ?? api.isDark(timeoutMs)))) throw error;
+      return { ...snapshots.decide({ certificateDer, identity, address }), isBySnapshot: true };
+    } finally {
+      clearTimeout(doubt);
+    }
+  };
+
+  /**
    * @param {Session} session
    * @param {{ keyProved: boolean, isPatient: boolean }} how  isPatient: without an answer what it has runs on
    */
@@ -130,16 +163,10 @@ export function makeAdmission({ config, api, permits, state, charon, heard, tell
     let decision;
     const askedMs = performance.now();
     try {
-      const { identity, address } = sa;
-      decision = await api.authorise({
-        stage: 'ike',
-        certificateDer: certificate,
-        identity,
-        address,
-        keyProved,
-        timeoutMs: config.authoriseTimeoutMs,
-      });
-      if (isBefore(decision.position, heard())) throw new Error('the answer is older than what the feed told');
+      decision = await decide(session, certificate, keyProved);
+      // What the server permitted, the snapshot does not take back: it may be older than that permit.
+      if (decision.isBySnapshot && decision.verdict === 'deny' && isPatient && performance.now() < session.permitEndsMs)
+        throw new Error(`the server is dark, and by the snapshot it is ${decision.reasons.join(', ')}`);
     } catch (error) {
       const { message } = /** @type {Error} */ (error);
       if (session.isOver) return;
@@ -150,9 +177,15 @@ export function makeAdmission({ config, api, permits, state, charon, heard, tell
     }
     if (session.isOver) return;
     const seconds = Math.min(decision.ttlSeconds, config.permitSecondsMax);
-    if (decision.verdict === 'deny' || seconds < 1) return cut(session, `denied: ${decision.reasons.join(', ')}`);
-    if (session.right === null) log(`${sa.identity} from ${sa.address}: ${decision.verdict} for ${seconds} s`);
+    if (decision.verdict === 'deny' || seconds < 1) {
+      return cut(session, `denied${decision.isBySnapshot ? ', by the snapshot' : ''}: ${decision.reasons.join(', ')}`);
+    }
+    if (session.right === null || session.isBySnapshot !== decision.isBySnapshot) {
+      const by = decision.isBySnapshot ? ', by the snapshot' : '';
+      log(`${sa.identity} from ${sa.address}: ${decision.verdict} for ${seconds} s${by}`);
+    }
     session.right = decision.verdict;
+    session.isBySnapshot = decision.isBySnapshot;
     session.permitEndsMs = askedMs + seconds * 1_000;
     await open(session);
     again(session, (seconds * 1_000) / 2);
@@ -179,6 +212,7 @@ export function makeAdmission({ config, api, permits, state, charon, heard, tell
   /** @param {Session} session */
   const admit = async (session) => {
     const { sa } = session;
+    clearTimeout(quiet);
     // The set may still have this address from its last holder.
     await closeStale(sa.inner);
     const { ders, isSure } = await charon().certificates(sa.identity);
@@ -253,18 +287,18 @@ export function makeAdmission({ config, api, permits, state, charon, heard, tell
       }
     },
 
-    /** Everybody anew, as after a gap in the feed; whoever gets no answer keeps what its permit gives. */
-    askAll: async () => {
-      const known = [...sessions.values()].filter(({ right }) => right !== null);
+    /** These anew, as everybody after a gap in the feed; whoever gets no answer keeps what its permit gives. */
+    askAll: async (is = (/** @type {Session} */ _session) => true) => {
+      const known = [...sessions.values()].filter((session) => session.right !== null && is(session));
       await Promise.all(
         known.map((session) => guarded(session, () => gate(() => ask(session, { keyProved: false, isPatient: true })))),
       );
     },
 
-    /** Ends every session that `is` names. @param {(session: { identity: string, certificateSha256: string | null }) => boolean} is @param {string} why */
+    /** Ends every session that `is` names. @param {(session: { identity: string, certificate: Buffer | null }) => boolean} is @param {string} why */
     cutAll: async (is, why) => {
       const named = [...sessions.values()].filter(({ sa, certificate }) =>
-        is({ identity: sa.identity.toLowerCase(), certificateSha256: certificate && sha256Hex(certificate) }),
+        is({ identity: sa.identity.toLowerCase(), certificate }),
       );
       await Promise.all(named.map((session) => cut(session, why)));
     },
@@ -278,11 +312,6 @@ export function makeAdmission({ config, api, permits, state, charon, heard, tell
       for (const { timer } of sessions.values()) clearTimeout(timer);
     },
   };
-}
-
-/** @param {{ epoch: number, seq: number }} a @param {{ epoch: number, seq: number }} b */
-function isBefore(a, b) {
-  return a.epoch < b.epoch || (a.epoch === b.epoch && a.seq < b.seq);
 }
 
 /** At most so many at once; the rest in order. @param {number} max */

@@ -9,7 +9,14 @@ const ANSWER_BYTES_MAX = 1024 * 1024;
 const CRL_BYTES_MAX = 256 * 1024 * 1024;
 const CALL_MS_MAX = 5_000;
 const FETCH_MS_MAX = 30_000;
+const SNAPSHOT_BYTES_MAX = 1024 * 1024 * 1024;
+const SNAPSHOT_MS_MAX = 120_000;
 const CONNECTIONS_MAX = 32;
+/** A timer that comes so late says that this program was busy. */
+const LATE_MS_MAX = 100;
+
+/** Nobody answered, or only that nothing can be said now (5xx). */
+export class Silence extends Error {}
 
 /**
  * @typedef {{ verdict: 'permit' | 'restricted' | 'deny', reasons: string[], ttlSeconds: number, position: { epoch: number, seq: number } }} Decision
@@ -21,15 +28,16 @@ const CONNECTIONS_MAX = 32;
  */
 export function makeApi({ config, trust }) {
   let agent = agentOf(config);
+  let healthAgent = agentOf(config);
   let stamp = stampOf(config);
   /** A renewed certificate is used from the next connection on. */
   const refresh = () => {
     const now = stampOf(config);
     if (now === stamp) return;
-    const before = agent;
-    agent = agentOf(config);
+    const before = [agent, healthAgent];
+    [agent, healthAgent] = [agentOf(config), agentOf(config)];
     stamp = now;
-    before.destroy();
+    for (const old of before) old.destroy();
   };
 
   const call = async (/** @type {string} */ path, /** @type {unknown} */ body, timeoutMs = CALL_MS_MAX) => {
@@ -41,8 +49,25 @@ export function makeApi({ config, trust }) {
     });
     const text = bytes.toString('utf8');
     if (status === 200) return text;
-    throw new Error(`${path.split('?')[0]} answered ${status}: ${detailOf(text)}`);
+    const what = `${path.split('?')[0]} answered ${status}: ${detailOf(text)}`;
+    throw status >= 500 ? new Silence(what) : new Error(what);
   };
+
+  /** On a connection of its own: many units that come at once must not make the server look silent. */
+  const health = async (/** @type {number} */ timeoutMs) => {
+    try {
+      const { status } = await request(`${config.api.url}/v1/probes`, {
+        agent: healthAgent,
+        timeoutMs,
+        bytesMax: ANSWER_BYTES_MAX,
+      });
+      return status >= 500;
+    } catch (error) {
+      return error instanceof Silence;
+    }
+  };
+  /** @type {Promise<boolean> | null} */
+  let asked = null;
 
   return {
     refresh,
@@ -90,13 +115,39 @@ export function makeApi({ config, trust }) {
     probes: async () => JSON.parse(await call('/v1/probes', undefined)).probes,
     /** @param {{ id: string, session: string, nonce: string, alive: boolean }} answer */
     answerProbe: async (answer) => void (await call('/v1/probes', answer)),
-    /** @param {string} url @returns {Promise<Buffer>} */
-    crl: async (url) => {
-      const { status, bytes } = await request(url, { timeoutMs: FETCH_MS_MAX, bytesMax: CRL_BYTES_MAX });
-      if (status !== 200) throw new Error(`${url} answered ${status}`);
+    /** @param {string} url @param {string} etag  of what is there already @returns {Promise<{ der: Buffer | null, etag: string }>} null: the same */
+    crl: async (url, etag) => {
+      const headers = etag === '' ? {} : { 'if-none-match': etag };
+      const { status, bytes, tag } = await request(url, { timeoutMs: FETCH_MS_MAX, bytesMax: CRL_BYTES_MAX, headers });
+      if (status !== 200 && status !== 304) throw new Error(`${url} answered ${status}`);
+      return { der: status === 304 ? null : bytes, etag: tag || etag };
+    },
+    /**
+     * Is the server dark for everybody? Another question than a unit's own call: that one is slow or fails for many reasons,
+     * some of them the unit's choice. Any answer below 500 says that it is not. Those who ask at once are told together.
+     *
+     * @param {number} timeoutMs
+     */
+    isDark: (timeoutMs) => {
+      asked ??= health(timeoutMs).finally(() => {
+        asked = null;
+      });
+      return asked;
+    },
+    /** @param {string} nonce @returns {Promise<Buffer>}  not believed yet */
+    snapshot: async (nonce) => {
+      const { status, bytes } = await request(`${config.api.url}/v1/snapshot?nonce=${nonce}`, {
+        agent,
+        timeoutMs: SNAPSHOT_MS_MAX,
+        bytesMax: SNAPSHOT_BYTES_MAX,
+      });
+      if (status !== 200) throw new Error(`/v1/snapshot answered ${status}: ${detailOf(bytes.toString('utf8'))}`);
       return bytes;
     },
-    close: () => agent.destroy(),
+    close: () => {
+      agent.destroy();
+      healthAgent.destroy();
+    },
   };
 }
 
@@ -119,13 +170,14 @@ function stampOf({ api }) {
 
 /**
  * @param {string} url
- * @param {{ agent?: https.Agent, body?: string, timeoutMs: number, bytesMax: number }} options  timeoutMs: for the whole answer
- * @returns {Promise<{ status: number, bytes: Buffer }>}
+ * @param {{ agent?: https.Agent, body?: string, headers?: Record<string, string>, timeoutMs: number, bytesMax: number }} call
+ *   timeoutMs: for the whole answer
+ * @returns {Promise<{ status: number, tag: string, bytes: Buffer }>}  tag: the ETag; rejects with a Silence where nobody answered
  */
-function request(url, { agent, body, timeoutMs, bytesMax }) {
+function request(url, { agent, body, headers: more = {}, timeoutMs, bytesMax }) {
   return new Promise((done, fail) => {
     const sinceMs = performance.now();
-    const headers = body === undefined ? {} : { 'content-type': 'application/json' };
+    const headers = { ...more, ...(body === undefined ? {} : { 'content-type': 'application/json' }) };
     const options = { method: body === undefined ? 'GET' : 'POST', headers, ...(agent ? { agent } : {}) };
     const call = (url.startsWith('https:') ? https : http).request(url, options, (response) => {
       const parts = /** @type {Buffer[]} */ ([]);
@@ -135,19 +187,27 @@ function request(url, { agent, body, timeoutMs, bytesMax }) {
         if (length > bytesMax) call.destroy(new Error(`the answer has more than ${bytesMax} octets`));
         else parts.push(part);
       });
-      response.once('error', fail);
-      response.once('end', () => done({ status: response.statusCode ?? 0, bytes: Buffer.concat(parts) }));
+      response.once('error', (error) => fail(new Silence(error.message)));
+      response.once('end', () => {
+        done({ status: response.statusCode ?? 0, tag: response.headers.etag ?? '', bytes: Buffer.concat(parts) });
+      });
     });
-    const limit = setTimeout(() => call.destroy(new Error(`no answer within ${timeoutMs} ms`)), timeoutMs);
+    const limit = setTimeout(() => {
+      // Where we were busy ourselves the answer may lie there unread: that says nothing about the server.
+      const lateMs = performance.now() - sinceMs - timeoutMs;
+      const what = `no answer within ${timeoutMs} ms`;
+      call.destroy(lateMs > LATE_MS_MAX ? new Error(`${what}, but this program was late itself`) : new Silence(what));
+    }, timeoutMs);
     call.once('close', () => clearTimeout(limit));
     call.once('error', (error) => {
       // The server closed a resting connection as we took it up: nothing was read there, and it may be said again.
       const isStale = call.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(String(/** @type {any} */ (error).code));
       const leftMs = Math.floor(timeoutMs - (performance.now() - sinceMs));
-      if (!isStale || leftMs <= 0) return fail(error);
+      if (!isStale || leftMs <= 0) return fail('code' in error ? new Silence(error.message) : error);
       request(url, {
         ...(agent ? { agent } : {}),
         ...(body === undefined ? {} : { body }),
+        headers: more,
         timeoutMs: leftMs,
         bytesMax,
       }).then(done, fail);

@@ -1,7 +1,8 @@
 /** What the connector asks of charon, in its own words. */
 import { X509Certificate } from 'node:crypto';
+import { pathToFileURL } from 'node:url';
 import { openVici } from './vici-client.mjs';
-import { sectionsOf, textOf, textsOf, VALUE_BYTES_MAX } from './vici-message.mjs';
+import { sectionsOf, textOf, textsOf } from './vici-message.mjs';
 
 const EVENTS = ['ike-updown', 'ike-rekey', 'child-updown', 'child-rekey'];
 /**
@@ -28,7 +29,8 @@ const CACHED_LEAVES_SURE_MAX = 12;
  * @property {(id: string) => Promise<void>} terminate  does not wait for the peer
  * @property {(child: string) => Promise<void>} rekeyChild
  * @property {(type: 'x509' | 'x509_crl' | 'ocsp_response') => Promise<void>} flush
- * @property {(der: Buffer) => Promise<boolean>} loadCrl  false where it is too long for vici
+ * @property {() => Promise<X509Certificate[]>} anchors  the self-signed certificates that it was given
+ * @property {(issuer: string, caDer: Buffer, file: string) => Promise<void>} offerCrl  where the CRL of a CA lies, in DER
  * @property {Promise<Error>} closed
  * @property {() => void} close
  */
@@ -83,10 +85,18 @@ export async function openCharon(path, onEvent) {
     flush: async (type) => {
       await commands.ask('flush-certs', { type });
     },
-    loadCrl: async (der) => {
-      if (der.length > VALUE_BYTES_MAX) return false;
-      await commands.ask('load-cert', { type: 'X509_CRL', flag: 'NONE', data: der });
-      return true;
+    anchors: async () => {
+      const answer = await commands.ask('list-certs', { type: 'X509', flag: 'CA' }, 'list-cert');
+      const roots = answer
+        .slice(0, -1)
+        .map((message) => new X509Certificate(/** @type {Buffer} */ (message.get('data'))));
+      return roots.filter((root) => root.ca && root.checkIssued(root) && root.verify(root.publicKey));
+    },
+    offerCrl: async (issuer, caDer, file) => {
+      // A CRL itself would have to fit into 65,535 octets, and no flush would ever take it out again.
+      await commands.ask('load-authority', {
+        [`femtopki-${issuer}`]: { cacert: caDer, crl_uris: [pathToFileURL(file).href] },
+      });
     },
     closed: Promise.race(all.map(({ closed }) => closed)).then((error) => {
       close();

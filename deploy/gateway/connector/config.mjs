@@ -8,9 +8,11 @@ import { readFileSync } from 'node:fs';
  * @property {string} vici  unix socket of charon
  * @property {string[]} connections  names of the connections whose units are admitted; empty = all
  * @property {{ table: string, program: string }} nft  `inet` table with the sets
- * @property {string} stateDir  0700; the feed's position and which certificate each session showed
- * @property {number} authoriseTimeoutMs  100 to 900: whoever gets no answer is gone within a second
+ * @property {string} stateDir  0700; the feed's position, the snapshot, and which certificate each session showed
+ * @property {string} crlDir  where charon may read: the CRL of each CA, kept fresh
+ * @property {number} authoriseTimeoutMs  100 to 800: whoever gets no answer is gone within a second
  * @property {number} permitSecondsMax  2 to 900: a permit is never used longer, however long it holds
+ * @property {number} snapshotSeconds  10 to 900: how often the snapshot is fetched; 0: none is, and nobody comes in without the server
  * @property {boolean} probes  answer whether a session is alive (a CHILD_SA is rekeyed for it)
  */
 
@@ -19,8 +21,10 @@ const DEFAULTS = {
   connections: [],
   nft: { table: 'femtopki', program: '/usr/sbin/nft' },
   stateDir: '/var/lib/femtopki-connector',
+  crlDir: '/var/lib/strongswan',
   authoriseTimeoutMs: 700,
   permitSecondsMax: 900,
+  snapshotSeconds: 300,
   probes: true,
 };
 
@@ -46,6 +50,7 @@ export function readConfig(file) {
   text('gateway', config.gateway);
   text('vici', config.vici);
   text('stateDir', config.stateDir);
+  text('crlDir', config.crlDir);
   text('nft.program', config.nft.program);
   if (!/^[A-Za-z][A-Za-z0-9_-]{0,30}$/.test(config.nft.table)) faults.push('nft.table: must be the name of a table');
   if (
@@ -53,8 +58,9 @@ export function readConfig(file) {
     config.connections.some((/** @type {unknown} */ one) => typeof one !== 'string')
   )
     faults.push('connections: must be a list of names');
-  whole('authoriseTimeoutMs', config.authoriseTimeoutMs, 100, 900, faults);
+  whole('authoriseTimeoutMs', config.authoriseTimeoutMs, 100, 800, faults);
   whole('permitSecondsMax', config.permitSecondsMax, 2, 900, faults);
+  if (config.snapshotSeconds !== 0) whole('snapshotSeconds', config.snapshotSeconds, 10, 900, faults);
   if (typeof config.probes !== 'boolean') faults.push('probes: must be true or false');
   checkApi(config.api, faults);
   if (faults.length > 0) throw new Error(faults.map((fault) => `${file}: ${fault}`).join('\n'));

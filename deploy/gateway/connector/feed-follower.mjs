@@ -3,9 +3,10 @@
  * CRL that says so and has forgotten what it had cached.
  *
  * @typedef {{ position: string, event: 'revoked' | 'held' | 'released', issuer: string, serial: string, unit: string | null, at: string }} Entry
+ * @typedef {{ to: string, reason: string, crls: { issuer: string, url: string, certificate: string, thisUpdate: string }[] }} ResyncPage
  */
 import { setTimeout as sleep } from 'node:timers/promises';
-import { readCrl } from './crl.mjs';
+import { positionOf } from './position.mjs';
 
 const WAIT_SECONDS = 25;
 const BACK_OFF_MS = [200, 500, 1_000, 2_000, 5_000];
@@ -19,13 +20,14 @@ const OUTSTANDING_MAX = 50_000;
  * @param {object} deps
  * @param {import('./api.mjs').Api} deps.api
  * @param {import('./admission.mjs').Admission} deps.admission
- * @param {() => import('./charon.mjs').Charon} deps.charon
+ * @param {import('./crl-shelf.mjs').CrlShelf} deps.shelf
+ * @param {import('./snapshot-keeper.mjs').SnapshotKeeper | null} deps.snapshots
  * @param {import('./session-files.mjs').StateDir} deps.state
  * @param {(text: string) => void} deps.log
  * @param {AbortSignal} deps.signal
  */
-export function startFeedFollower({ api, admission, charon, state, log, signal }) {
-  let { position: enforced, crls } = state.feed();
+export function startFeedFollower({ api, admission, shelf, snapshots, state, log, signal }) {
+  let { position: enforced, places } = state.feed();
   let received = enforced;
   /** `enforced` never passes what the server knows to be received. */
   let acknowledged = enforced;
@@ -39,9 +41,11 @@ export function startFeedFollower({ api, admission, charon, state, log, signal }
         // Said too late is better than never: the last try may have failed.
         if (acknowledged !== received) await sayReceived();
         const page = await api.page(received, WAIT_SECONDS);
-        failures = 0;
         if (page.kind === 'resync') await takeResync(page);
         else await takeEntries(page);
+        // Whoever came in while the server was silent is asked about now.
+        if (failures > 0) void admission.askAll(({ isBySnapshot }) => isBySnapshot);
+        failures = 0;
       } catch (error) {
         if (signal.aborted) return;
         log(`the feed: ${/** @type {Error} */ (error).message}`);
@@ -58,29 +62,33 @@ export function startFeedFollower({ api, admission, charon, state, log, signal }
       outstanding.set(`${entry.issuer} ${entry.serial}`, entry);
     }
     const bad = entries.filter(({ event }) => event !== 'released');
+    snapshots?.deny(bad);
     await cutUnits(bad);
     await sayReceived();
   };
 
-  const takeResync = async (
-    /** @type {{ to: string, reason: string, crls: { issuer: string, url: string, thisUpdate: string }[] }} */ page,
-  ) => {
+  const takeResync = async (/** @type {ResyncPage} */ page) => {
     log(`the feed begins anew at ${page.to} (${page.reason}): every CRL is loaded, every session asked about`);
-    crls = Object.fromEntries(page.crls.map(({ issuer, url }) => [issuer, url]));
-    for (const { url, thisUpdate } of page.crls) {
-      const der = await api.crl(url);
-      if (readCrl(der).thisUpdateMs < Math.floor(Date.parse(thisUpdate) / 1_000) * 1_000) {
+    learn(page);
+    snapshots?.forgetBefore(page.to);
+    for (const { issuer, url, thisUpdate } of page.crls) {
+      const { crl } = await shelf.fetch(issuer);
+      if (crl.thisUpdateMs < Math.floor(Date.parse(thisUpdate) / 1_000) * 1_000) {
         throw new Error(`${url} is older than the feed says; fetching it again`);
       }
-      await load(url, der);
     }
-    await flush();
+    await shelf.flush();
     outstanding = new Map();
     received = page.to;
     await api.acknowledge(received, 'received');
     await admission.askAll();
     await settle(received);
     acknowledged = received;
+  };
+
+  const learn = (/** @type {ResyncPage} */ { crls }) => {
+    places = Object.fromEntries(crls.map(({ issuer, url, certificate }) => [issuer, { url, certificate }]));
+    shelf.learn(places);
   };
 
   const sayReceived = async () => {
@@ -92,9 +100,7 @@ export function startFeedFollower({ api, admission, charon, state, log, signal }
   /** Only a resync names the CRLs; a position that is none brings one. */
   const learnCrls = async () => {
     const page = await api.page('0:0', 0);
-    if (page.kind === 'resync') {
-      crls = Object.fromEntries(page.crls.map((/** @type {any} */ { issuer, url }) => [issuer, url]));
-    }
+    if (page.kind === 'resync') learn(page);
   };
 
   const enforce = async () => {
@@ -124,23 +130,18 @@ export function startFeedFollower({ api, admission, charon, state, log, signal }
     const now = [...outstanding.entries()];
     const done = /** @type {[string, Entry][]} */ ([]);
     const issuers = new Set(now.map(([, entry]) => entry.issuer));
-    if ([...issuers].some((issuer) => crls[issuer] === undefined)) await learnCrls();
+    if ([...issuers].some((issuer) => !shelf.has(issuer))) await learnCrls();
     for (const issuer of issuers) {
-      const url = crls[issuer];
-      if (url === undefined) throw new Error(`the feed names no CRL of issuer ${issuer}`);
-      const der = await api.crl(url);
-      const crl = readCrl(der);
+      const { crl } = await shelf.fetch(issuer);
       const told = now.filter(
         ([, { issuer: of, serial, event, at }]) =>
           of === issuer &&
           (crl.lists(serial) === (event !== 'released') || crl.thisUpdateMs > Date.parse(at) + SETTLED_MS),
       );
-      if (told.length === 0) continue;
-      await load(url, der);
       done.push(...told);
     }
     if (done.length > 0) {
-      await flush();
+      await shelf.flush();
       // Whoever came back between the cut and the flush was let in by what charon had cached.
       await cutUnits(done.map(([, entry]) => entry).filter(({ event }) => event !== 'released'));
       for (const [key, entry] of done) if (outstanding.get(key) === entry) outstanding.delete(key);
@@ -152,17 +153,7 @@ export function startFeedFollower({ api, admission, charon, state, log, signal }
     // Said first: a crash between the two says it again, which changes nothing.
     await api.acknowledge(position, 'enforced');
     enforced = position;
-    state.keepFeed({ position, crls });
-  };
-
-  const load = async (/** @type {string} */ url, /** @type {Buffer} */ der) => {
-    if (!(await charon().loadCrl(der)))
-      log(`${url} is too long for vici (${der.length} octets): charon fetches it itself`);
-  };
-
-  const flush = async () => {
-    await charon().flush('x509_crl');
-    await charon().flush('ocsp_response');
+    state.keepFeed({ position, places });
   };
 
   const cutUnits = async (/** @type {readonly Entry[]} */ entries) => {
@@ -178,9 +169,6 @@ export function startFeedFollower({ api, admission, charon, state, log, signal }
   void follow();
   void enforce();
   return {
-    heard: () => {
-      const [epoch, seq] = received.split(':').map(Number);
-      return { epoch: epoch ?? 0, seq: seq ?? 0 };
-    },
+    heard: () => positionOf(received),
   };
 }

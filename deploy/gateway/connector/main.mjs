@@ -6,6 +6,7 @@
  *
  * --check reads the configuration, asks charon, nft and the server, says what is wrong and ends.
  */
+import { X509Certificate } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
@@ -13,10 +14,12 @@ import { makeAdmission } from './admission.mjs';
 import { makeApi } from './api.mjs';
 import { openCharon } from './charon.mjs';
 import { readConfig } from './config.mjs';
+import { makeCrlShelf } from './crl-shelf.mjs';
 import { startFeedFollower } from './feed-follower.mjs';
 import { makePermits } from './permits.mjs';
 import { openStateDir } from './session-files.mjs';
 import { startProbeAnswers, startSessionReporter } from './session-reporter.mjs';
+import { makeSnapshotKeeper } from './snapshot-keeper.mjs';
 import { makeTrust } from './trust.mjs';
 
 const CHARON_AGAIN_MS = 500;
@@ -29,7 +32,8 @@ const log = (text) => void process.stderr.write(`${text}\n`);
 async function run(config) {
   const stopping = new AbortController();
   const { signal } = stopping;
-  const api = apiOf(config);
+  const trust = trustOf(config);
+  const api = makeApi({ config, trust });
   const permits = makePermits(config.nft);
   const state = openStateDir(config.stateDir);
   await permits.check();
@@ -40,10 +44,14 @@ async function run(config) {
     if (open === null) throw new Error('charon is away');
     return open;
   };
+  const shelf = makeCrlShelf({ config, api, charon, log });
+  shelf.learn(state.feed().places);
+  const snapshots = config.snapshotSeconds === 0 ? null : makeSnapshotKeeper({ config, api, trust, shelf, log });
   const reporter = startSessionReporter({ api, log, signal });
   const admission = makeAdmission({
     config,
     api,
+    snapshots,
     permits,
     state,
     charon,
@@ -56,6 +64,13 @@ async function run(config) {
   let follower = null;
 
   const refresh = setInterval(() => api.refresh(), REFRESH_EVERY_MS);
+  shelf.startRefresh(signal, () =>
+    admission.cutAll(
+      ({ certificate }) => certificate !== null && (shelf.find(new X509Certificate(certificate))?.isListed ?? false),
+      'the CRL lists its certificate',
+    ),
+  );
+  void snapshots?.run(signal);
   const stop = () => stopping.abort();
   process.once('SIGTERM', stop).once('SIGINT', stop);
   signal.addEventListener('abort', () => open?.close());
@@ -71,10 +86,11 @@ async function run(config) {
         admission.take(event);
       };
       open = await openCharon(config.vici, take);
+      await shelf.offer();
       await admission.takeStock();
       hasStock = true;
       for (const event of early) take(event);
-      follower ??= startFeedFollower({ api, admission, charon, state, log, signal });
+      follower ??= startFeedFollower({ api, admission, shelf, snapshots, state, log, signal });
       log(`watches ${config.vici} for ${config.gateway}; ${admission.size()} sessions`);
       const { message } = await open.closed;
       if (!signal.aborted) log(`charon is away (${message}): nobody is admitted`);
@@ -99,7 +115,7 @@ async function check(config) {
     [
       'server',
       async () => {
-        const api = apiOf(config);
+        const api = makeApi({ config, trust: trustOf(config) });
         await api.page(openStateDir(config.stateDir).feed().position, 0).finally(() => api.close());
       },
     ],
@@ -116,10 +132,9 @@ async function check(config) {
 }
 
 /** @param {import('./config.mjs').Config} config */
-function apiOf(config) {
-  const { servicesRoot, intermediates } = config.api;
+function trustOf({ api: { servicesRoot, intermediates } }) {
   const rootPem = readFileSync(servicesRoot, 'utf8');
-  return makeApi({ config, trust: makeTrust({ rootPem, intermediatesPem: readFileSync(intermediates, 'utf8') }) });
+  return makeTrust({ rootPem, intermediatesPem: readFileSync(intermediates, 'utf8') });
 }
 
 try {

@@ -1,18 +1,14 @@
 /** What outlives the connector: which certificate a session showed, and how far the feed was enforced. */
-import {
-  closeSync,
-  fsyncSync,
-  mkdirSync,
-  openSync,
-  readdirSync,
-  readFileSync,
-  renameSync,
-  rmSync,
-  writeSync,
-} from 'node:fs';
+import { mkdirSync, readdirSync, renameSync, rmSync } from 'node:fs';
 import { join } from 'node:path';
+import { read, write } from './whole-file.mjs';
 
-/** @typedef {ReturnType<typeof openStateDir>} StateDir */
+/**
+ * @typedef {ReturnType<typeof openStateDir>} StateDir
+ * @typedef {object} FeedState
+ * @property {string} position  enforced up to here
+ * @property {Record<string, import('./crl-shelf.mjs').CrlPlace>} places  by the issuer's key identifier
+ */
 
 /** @param {string} dir */
 export function openStateDir(dir) {
@@ -36,35 +32,12 @@ export function openStateDir(dir) {
     forgetAllBut: (alive) => {
       for (const name of readdirSync(sessions)) if (!alive.has(name.split('.')[0] ?? '')) rmSync(join(sessions, name));
     },
-    /** @returns {{ position: string, crls: Record<string, string> }} crls: URL by the issuer's key identifier */
+    /** @returns {FeedState} */
     feed: () => {
       const text = read(feed)?.toString('utf8');
-      return text === undefined ? { position: '0:0', crls: {} } : JSON.parse(text);
+      return text === undefined ? { position: '0:0', places: {} } : JSON.parse(text);
     },
-    /** @param {{ position: string, crls: Record<string, string> }} state */
+    /** @param {FeedState} state */
     keepFeed: (state) => write(feed, Buffer.from(JSON.stringify(state))),
   };
-}
-
-/** The old content or the new one, never half, also after a power cut. @param {string} file @param {Buffer} content */
-function write(file, content) {
-  const draft = `${file}.draft`;
-  const handle = openSync(draft, 'w', 0o600);
-  try {
-    writeSync(handle, content);
-    fsyncSync(handle);
-  } finally {
-    closeSync(handle);
-  }
-  renameSync(draft, file);
-}
-
-/** @param {string} file @returns {Buffer | null} */
-function read(file) {
-  try {
-    return readFileSync(file);
-  } catch (error) {
-    if (/** @type {NodeJS.ErrnoException} */ (error).code === 'ENOENT') return null;
-    throw error;
-  }
 }

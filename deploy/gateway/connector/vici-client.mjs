@@ -17,7 +17,7 @@ const WAITING_MAX = 10_000;
 /**
  * @typedef {import('./vici-message.mjs').ViciSection} ViciSection
  * @typedef {object} ViciClient
- * @property {(command: string, fields?: Record<string, string | Buffer | readonly string[]>, stream?: string) => Promise<ViciSection[]>} ask
+ * @property {(command: string, fields?: import('./vici-message.mjs').ViciFields, stream?: string) => Promise<ViciSection[]>} ask
  *   The answer, after everything that `stream` brought; throws when charon says `success = no`
  * @property {(name: string) => Promise<void>} listen  From now on `onEvent` hears of these
  * @property {Promise<Error>} closed  Resolves when the connection is gone; a new client is needed then
@@ -127,7 +127,7 @@ export async function openVici(path, onEvent = () => undefined) {
   };
 }
 
-/** @param {number} type @param {string} name @param {Record<string, string | Buffer | readonly string[]>} fields */
+/** @param {number} type @param {string} name @param {import('./vici-message.mjs').ViciFields} fields */
 function packetOf(type, name, fields) {
   const body = Buffer.concat([Buffer.from([type, name.length]), Buffer.from(name, 'latin1'), encodeMessage(fields)]);
   if (body.length > PACKET_BYTES_MAX)

@@ -4,6 +4,7 @@
  *
  * @typedef {Buffer | Buffer[] | ViciSection} ViciNode
  * @typedef {Map<string, ViciNode>} ViciSection
+ * @typedef {{ [name: string]: string | Buffer | readonly string[] | ViciFields }} ViciFields  to be written
  */
 
 const SECTION_START = 1;
@@ -14,11 +15,11 @@ const LIST_ITEM = 5;
 const LIST_END = 6;
 
 /** A value's length is 16 bits: what is longer cannot be said over vici. */
-export const VALUE_BYTES_MAX = 0xffff;
+const VALUE_BYTES_MAX = 0xffff;
 const DEPTH_MAX = 16;
 
 /**
- * @param {Record<string, string | Buffer | readonly string[]>} fields  flat: no request of ours has a section
+ * @param {ViciFields} fields
  * @returns {Buffer}
  */
 export function encodeMessage(fields) {
@@ -26,11 +27,17 @@ export function encodeMessage(fields) {
   for (const [name, value] of Object.entries(fields)) {
     if (typeof value === 'string' || Buffer.isBuffer(value)) {
       parts.push(named(KEY_VALUE, name), lengthAnd(Buffer.from(value)));
-      continue;
+    } else if (Array.isArray(value)) {
+      parts.push(named(LIST_START, name));
+      for (const item of value) parts.push(Buffer.from([LIST_ITEM]), lengthAnd(Buffer.from(item)));
+      parts.push(Buffer.from([LIST_END]));
+    } else {
+      parts.push(
+        named(SECTION_START, name),
+        encodeMessage(/** @type {ViciFields} */ (value)),
+        Buffer.from([SECTION_END]),
+      );
     }
-    parts.push(named(LIST_START, name));
-    for (const item of value) parts.push(Buffer.from([LIST_ITEM]), lengthAnd(Buffer.from(item)));
-    parts.push(Buffer.from([LIST_END]));
   }
   return Buffer.concat(parts);
 }

@@ -55,7 +55,8 @@ export const feedStore: FeedStore = {
   crls: async (tx) =>
     (
       await tx.query<CrlPlace>(
-        `SELECT encode(i.key_identifier, 'hex') AS issuer, i.label, c.number, c.this_update AS "thisUpdate"
+        `SELECT encode(i.key_identifier, 'hex') AS issuer, i.label, c.number, c.this_update AS "thisUpdate",
+           i.certificate_der AS "certificateDer"
          FROM issuer i CROSS JOIN LATERAL (
            SELECT number, this_update FROM crl WHERE issuer_id = i.id ORDER BY number DESC LIMIT 1) c
          ORDER BY i.label`,

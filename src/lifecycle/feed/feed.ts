@@ -27,6 +27,8 @@ export interface CrlPlace {
   readonly label: string;
   readonly number: number;
   readonly thisUpdate: Date;
+  /** The CA's own, DER: with it a gateway checks the CRL, and tells its daemon whose it is. */
+  readonly certificateDer: Buffer;
 }
 
 export type FeedPage =

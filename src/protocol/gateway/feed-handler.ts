@@ -126,7 +126,11 @@ function wirePage({ crlUrl }: FeedRimDeps, page: FeedPage, from: LedgerPosition)
   return {
     ...span,
     reason: page.reason,
-    crls: page.crls.map(({ label, ...crl }) => ({ ...crl, url: crlUrl(label) })),
+    crls: page.crls.map(({ label, certificateDer, ...crl }) => ({
+      ...crl,
+      url: crlUrl(label),
+      certificate: certificateDer.toString('base64'),
+    })),
   };
 }
 

@@ -184,6 +184,7 @@ describe('a position that means nothing', () => {
           number: 5,
           thisUpdate: expect.any(String),
           url: expect.stringMatching(/^http.*\/crl\/bootstrap-ca.*\.crl$/),
+          certificate: expect.stringMatching(/^MII/),
         },
       ]);
     }

@@ -30,10 +30,10 @@ describe('the connector’s configuration', () => {
     });
     expect(() => readConfig(file)).toThrow(
       [
-        'permitSecondMax: is not known; there are gateway, api, vici, connections, nft, stateDir, authoriseTimeoutMs, permitSecondsMax, probes',
+        'permitSecondMax: is not known; there are gateway, api, vici, connections, nft, stateDir, crlDir, authoriseTimeoutMs, permitSecondsMax, snapshotSeconds, probes',
         'gateway: must be a text',
         'nft.table: must be the name of a table',
-        'authoriseTimeoutMs: must be a whole number from 100 to 900',
+        'authoriseTimeoutMs: must be a whole number from 100 to 800',
         'api.url: must be https://host:port without a path',
         `api.key: cannot be read: ENOENT: no such file or directory, open '${join(dir, 'absent.key')}'`,
       ]
