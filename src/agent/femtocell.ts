@@ -12,6 +12,7 @@ import {
   saveState,
   type UnitState,
 } from './unit-state.js';
+import { momentWithin, stretched } from './waits.js';
 
 /** Between which two of these the power goes must not matter (REN-3). */
 export const CUT_POINTS = [
@@ -142,7 +143,7 @@ async function askAdvice(deps: FemtocellDeps, state: UnitState, current: Operati
   const renewUntil = textOf(answer, 'renewUntil');
   let { renewAt } = current;
   if (renewFrom !== current.renewFrom || renewUntil !== current.renewUntil) {
-    renewAt = drawMoment(deps, renewFrom, renewUntil);
+    renewAt = momentWithin(renewFrom, renewUntil, deps.random);
     saveState(deps.files, { ...state, current: { ...current, renewFrom, renewUntil, renewAt } });
   }
   const untilRenewal = Math.max(1, Math.ceil((Date.parse(renewAt) - deps.now().getTime()) / 1_000));
@@ -180,17 +181,9 @@ function operational(deps: FemtocellDeps, answer: Answer, keyPem: string): Opera
     generation,
     renewFrom,
     renewUntil,
-    renewAt: drawMoment(deps, renewFrom, renewUntil),
+    renewAt: momentWithin(renewFrom, renewUntil, deps.random),
     isConfirmed: false,
   };
-}
-
-/** Anywhere in the window, evenly: what spreads a fleet whose windows were moved together. */
-function drawMoment({ random }: FemtocellDeps, renewFrom: string, renewUntil: string): string {
-  const from = Date.parse(renewFrom);
-  const until = Date.parse(renewUntil);
-  const part = random(4).readUInt32BE(0) / 2 ** 32;
-  return new Date(from + (until - from) * part).toISOString();
 }
 
 function giveUpOrWait(deps: FemtocellDeps, state: UnitState, answer: Answer): StepResult {
@@ -200,15 +193,13 @@ function giveUpOrWait(deps: FemtocellDeps, state: UnitState, answer: Answer): St
   return refused;
 }
 
-/** Retry-After is obeyed, and stretched by up to a half, so that units told the same do not come together. */
 function refusedBy({ random }: FemtocellDeps, { status, body, retryAfterSeconds }: Answer): StepResult {
   const code = typeof body['code'] === 'string' ? body['code'] : `HTTP ${status}`;
   const isLater = code === 'RETRY_LATER' || status === 503 || status === 429;
   const seconds = retryAfterSeconds ?? (isLater ? WAIT_SECONDS.busy : WAIT_SECONDS.refused);
-  const stretched = seconds * (1 + random(2).readUInt16BE(0) / 2 ** 17);
   return {
     did: isLater ? 'waiting' : code === 'REACTIVATE' ? 'reactivate' : 'refused',
-    waitSeconds: Math.ceil(stretched),
+    waitSeconds: stretched(seconds, random),
     code,
   };
 }

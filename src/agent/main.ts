@@ -16,9 +16,9 @@ import { type StepOptions, type StepResult, step } from './femtocell.js';
 import { networkTime } from './network-time.js';
 import { makeUnitClock } from './unit-clock.js';
 import { factoryState, loadState, saveState } from './unit-state.js';
+import { unreachableWaitSeconds } from './waits.js';
 
 const TIME_NONCE_BYTES = 16;
-const UNREACHABLE_WAIT_SECONDS = 60;
 const STEPS_ONCE_MAX = 20;
 
 const { values } = parseArgs({
@@ -59,8 +59,9 @@ let options: StepOptions = {
   ...(codeFile === undefined ? {} : { code: readFileSync(codeFile, 'utf8').trim() }),
   renewNow: values['renew-now'],
 };
+let unreached = 0;
 for (let steps = 1; ; steps++) {
-  const result = await step({ files, client, now: clock.now, random: randomBytes }, options).catch(unreachable);
+  const result = await step({ files, client, now: clock.now, random: randomBytes }, options).then(reached, unreachable);
   process.stdout.write(`${JSON.stringify({ ...result, generation: loadState(files)?.current?.generation ?? null })}\n`);
   const isDone = result.did === 'activated' || result.did === 'renewed' || result.did === 'picked-up';
   // What was asked for on the command line is done once; the pending key on flash remembers it if it was begun.
@@ -72,7 +73,13 @@ for (let steps = 1; ; steps++) {
   await sleep(result.waitSeconds * 1_000);
 }
 
+function reached(result: StepResult): StepResult {
+  unreached = 0;
+  return result;
+}
+
 function unreachable(error: unknown): StepResult {
   if (!(error instanceof FemtoError)) throw error;
-  return { did: 'waiting', waitSeconds: UNREACHABLE_WAIT_SECONDS, code: error.code };
+  unreached += 1;
+  return { did: 'waiting', waitSeconds: unreachableWaitSeconds(unreached, randomBytes), code: error.code };
 }

@@ -8,6 +8,7 @@ import { readSpki } from '../../x509/spki.js';
 import type { Issuer } from '../model/index.js';
 import { attemptIdFrom } from './attempt-id.js';
 import type { ApprovedRequest } from './issuance.js';
+import { renewalWindow } from './renewal-window.js';
 
 /** Where relying parties fetch what belongs to one CA; plain http, because https would need itself (RFC 5280 section 8). */
 export interface IssuerUrls {
@@ -42,9 +43,6 @@ export interface Draft {
 
 /** Certificates begin an hour early, so that a unit whose clock is slow can use them; inside the life ceiling. */
 export const BACKDATE_SECONDS = 3_600;
-/** Renewal opens at 2/3 of the remaining life ± 10 %, spread at random; a client never passes 90 %. */
-const RENEW_FROM = { earliest: 0.6, spread: 0.1333 } as const;
-const RENEW_UNTIL = 0.9;
 
 /** Builds TBS bytes from one cached template an issuer and profile, and lints them by reading them again. */
 export function makeDrafter(deps: DraftDeps): (request: ApprovedRequest, issuer: Issuer) => Draft {
@@ -78,9 +76,7 @@ export function makeDrafter(deps: DraftDeps): (request: ApprovedRequest, issuer:
       spkiHash: request.spki.spkiHash,
       lifeMaxSeconds: request.lifeSeconds,
     });
-    const remainingMs = notAfter.getTime() - now.getTime();
-    const spread = random(2).readUInt16BE(0) / 0x10000;
-    const renewFromMs = now.getTime() + remainingMs * (RENEW_FROM.earliest + RENEW_FROM.spread * spread);
+    const window = renewalWindow(now, notAfter, random(2).readUInt16BE(0) / 0x10000);
     return {
       request,
       issuer,
@@ -89,8 +85,7 @@ export function makeDrafter(deps: DraftDeps): (request: ApprovedRequest, issuer:
       serial,
       notBefore,
       notAfter,
-      renewFrom: new Date(renewFromMs),
-      renewUntil: new Date(now.getTime() + remainingMs * RENEW_UNTIL),
+      ...window,
       linted,
     };
   };

@@ -38,7 +38,7 @@ export async function advise(
  * Often enough that a moved window is seen within hours, seldom enough that 300,000 units ask 14 times a second; spread
  * by unit, so that an outage's end does not gather them.
  */
-function askAgainIn(untilWindowMs: number, unitId: number): number {
+export function askAgainIn(untilWindowMs: number, unitId: number): number {
   const seconds = Math.floor(untilWindowMs / 1_000);
   const spread = unitId % ASK_SPREAD_SECONDS;
   return Math.min(Math.max(seconds, ASK_SECONDS_MIN), ASK_SECONDS_MAX) + spread;

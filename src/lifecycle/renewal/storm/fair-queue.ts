@@ -81,8 +81,13 @@ export class FairQueue<W extends Waiter> {
 
   /** Those that came before this moment; they are taken out. */
   takeOlderThan(arrivedAtMs: number): W[] {
-    const old = [...this.waiting.values()].filter((waiter) => waiter.arrivedAtMs <= arrivedAtMs);
-    for (const { unitId } of old) this.waiting.delete(unitId);
+    const old: W[] = [];
+    // In the order in which they came: the first that is too young ends it.
+    for (const waiter of this.waiting.values()) {
+      if (waiter.arrivedAtMs > arrivedAtMs) break;
+      this.waiting.delete(waiter.unitId);
+      old.push(waiter);
+    }
     return old;
   }
 
