@@ -38,8 +38,9 @@ export class CrlBooks {
     this.#books.delete(issuerId);
   }
 
-  get bytes(): number {
-    return [...this.#books.values()].reduce((sum, book) => sum + book.bytes, 0);
+  /** Is this CA's list here? */
+  has(issuerId: number): boolean {
+    return this.#books.has(issuerId);
   }
 
   /** Takes in what was committed before the call. One short statement where nothing was. */

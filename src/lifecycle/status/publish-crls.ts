@@ -6,13 +6,15 @@ import { asFemtoError, FemtoError } from '../../platform/errors.js';
 import { failpoint } from '../../platform/failpoint.js';
 import type { Ledger } from '../../platform/ledger/ledger.js';
 import type { Signer } from '../../platform/signer.js';
-import { verifySignature } from '../../x509/signature-algorithm.js';
-import { readSpki, type Spki } from '../../x509/spki.js';
-import { type BuiltCrl, buildCrl } from './build-crl.js';
+import { readSpki } from '../../x509/spki.js';
+import { buildCrl } from './build-crl.js';
+import { CrlBookCheck } from './crl-book-check.js';
 import { CrlBooks } from './crl-books.js';
-import type { CrlFiles, CrlIssuer, CrlStanding, CrlStore, DirtyToken, RecordedCrl } from './crl-store.js';
+import type { CrlFiles, CrlIssuer, CrlStanding, CrlStore, RecordedCrl } from './crl-store.js';
 import { spkiOfCertificate } from './issuer-key.js';
 import { type LyingCrl, PublishedCrls } from './published-crls.js';
+import { recordCrl } from './record-crl.js';
+import { signCrl } from './sign-crl.js';
 import type { StatusChangeReader } from './status-changes.js';
 
 export interface CrlPublisherDeps {
@@ -78,7 +80,10 @@ interface Memory {
   readonly troubles: Map<number, Trouble>;
   /** Until when a CA rests, ms since 1970. */
   readonly rests: Map<number, number>;
+  /** CAs whose list was wrong: their next CRL waits for nothing. */
+  readonly wronged: Set<number>;
   readonly books: CrlBooks;
+  readonly check: CrlBookCheck;
   readonly published: PublishedCrls;
 }
 
@@ -86,7 +91,9 @@ export function makeCrlPublisher(deps: CrlPublisherDeps): CrlPublisher {
   const memory: Memory = {
     troubles: new Map(),
     rests: new Map(),
+    wronged: new Set(),
     books: new CrlBooks(deps),
+    check: new CrlBookCheck(),
     published: new PublishedCrls(deps.files),
   };
   let running: Promise<PublicationOutcome[]> | undefined;
@@ -120,7 +127,28 @@ async function publishDue(deps: CrlPublisherDeps, memory: Memory): Promise<Publi
   };
   const ended = await Promise.allSettled(Array.from({ length: AT_ONCE }, work));
   for (const end of ended) if (end.status === 'rejected') throw end.reason;
-  return outcomes.filter((outcome) => outcome !== undefined);
+  const told = outcomes.filter((outcome) => outcome !== undefined);
+  return told.length > 0 ? told : checkBooks(deps, memory, standings);
+}
+
+/** When there is nothing else to do. */
+async function checkBooks(
+  { clock }: CrlPublisherDeps,
+  { books, check, wronged }: Memory,
+  standings: readonly CrlStanding[],
+): Promise<PublicationOutcome[]> {
+  const issuers = standings.map(({ issuer }) => issuer);
+  const wrong = await check.step(books, issuers, clock.now().getTime());
+  if (!wrong) return [];
+  const { issuer, serials } = wrong;
+  books.forget(issuer.id);
+  wronged.add(issuer.id);
+  const error = new FemtoError(
+    'STATE_CONFLICT',
+    `The list of ${issuer.label} in memory is not what revoked_certificate says, and the ledger tells of no change; the next CRL is made of the rows. Compare the rows named with the ledger.`,
+    { facts: { issuer: issuer.label, serials } },
+  );
+  return [{ issuer: issuer.label, outcome: 'failed', error }];
 }
 
 /** CAs with a revocation first, of those the one whose CRL is oldest. */
@@ -167,7 +195,8 @@ async function publishIfDue(
   const lies = await memory.published.of(issuer.label);
   const restored = await restoreFile(deps, memory, issuer, { newest, lies });
   const previous = restored?.crl ?? lies;
-  if (dirty === null && previous && !isOld(deps, previous)) return restored?.outcome;
+  const isWronged = memory.wronged.has(issuer.id);
+  if (dirty === null && previous && !isOld(deps, previous) && !isWronged) return restored?.outcome;
 
   const renew = async (): Promise<void> => {
     if (!(await deps.leases.renew(lease, LEASE_MS))) throw lostLease(lease);
@@ -181,7 +210,8 @@ async function publishIfDue(
   const built = await buildCrl(building, { issuer, spki, book, previous, now, lifeSeconds });
   const der = await signCrl(deps.signer, issuer, spki, built);
   await failpoint('crl-after-sign');
-  const sha256 = await record(deps, { issuer, lease, built, der, dirty });
+  const sha256 = await recordCrl(deps, { issuer, lease, built, der, dirty });
+  memory.wronged.delete(issuer.id);
   await failpoint('crl-after-record');
   await memory.published.publish(issuer.label, der, sha256);
   const { number, entryCount } = built;
@@ -219,67 +249,6 @@ async function restoreFile(
 function isOld(deps: CrlPublisherDeps, previous: { readonly thisUpdate: Date }): boolean {
   const ageMs = deps.clock.now().getTime() - previous.thisUpdate.getTime();
   return ageMs >= deps.everySeconds * 1_000;
-}
-
-async function signCrl(signer: Signer, issuer: CrlIssuer, spki: Spki, built: BuiltCrl): Promise<Buffer> {
-  const { tbsDer } = built.draft;
-  const [result] = await signer.sign([
-    { purpose: 'crl', keyLabel: issuer.keyLabel, name: `crl:${issuer.keyLabel}:${built.number}`, tbs: tbsDer },
-  ]);
-  if (!result?.ok) {
-    throw new FemtoError(
-      result?.code ?? 'HSM_UNAVAILABLE',
-      `The signer did not sign the CRL of ${issuer.label}: ${result?.message ?? 'no answer'} The old CRL stays; see the signer's log.`,
-      { facts: { issuer: issuer.label, number: built.number } },
-    );
-  }
-  if (!verifySignature(built.algorithm, tbsDer, spki, result.signature)) {
-    throw new FemtoError(
-      'HSM_UNAVAILABLE',
-      `The token's signature on the CRL of ${issuer.label} does not verify; check the token.`,
-      {
-        facts: { issuer: issuer.label, number: built.number },
-      },
-    );
-  }
-  return built.draft.assemble(result.signature);
-}
-
-/** @returns SHA-256 of the whole CRL */
-async function record(
-  deps: CrlPublisherDeps,
-  {
-    issuer,
-    lease,
-    built,
-    der,
-    dirty,
-  }: {
-    issuer: CrlIssuer;
-    lease: Lease;
-    built: BuiltCrl;
-    der: Buffer;
-    dirty: DirtyToken | null;
-  },
-): Promise<Buffer> {
-  const sha256 = createHash('sha256').update(der).digest();
-  const tbsSha256 = createHash('sha256').update(built.draft.tbsDer).digest();
-  const { number, thisUpdate, nextUpdate, entryCount } = built;
-  await deps.transactor.run(async (tx) => {
-    await deps.leases.check(tx, lease);
-    const crl = { issuerId: issuer.id, number, thisUpdate, nextUpdate, entryCount, sha256, der, tbsSha256, lease };
-    await deps.store.record(tx, crl);
-    if (dirty !== null) await deps.store.clearDirty(tx, issuer.id, dirty);
-    await deps.ledger.append(tx, [
-      {
-        kind: 'crl.published',
-        subject: `issuer:${issuer.label}`,
-        at: deps.clock.now(),
-        body: { issuerId: issuer.id, number, thisUpdate, nextUpdate, entryCount, sha256, fence: lease.fence },
-      },
-    ]);
-  });
-  return sha256;
 }
 
 async function noteTrouble(

@@ -1,6 +1,8 @@
 import { generateKeyPairSync, sign, verify } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { FemtoError } from '../../../src/platform/errors.js';
 import { systemClock } from '../../../src/platform/system-clock.js';
@@ -99,6 +101,38 @@ describe('CRLs and CA certificates over HTTP', () => {
     writeFileSync(join(rooms.crlDir, 'device-ca-1.crl'), old);
     await new Promise((done) => setTimeout(done, 1_200));
     expect((await fetchCrl()).equals(current)).toBe(true);
+  });
+});
+
+describe('status servers without the disk of the publisher', () => {
+  test('one that hears of a CRL, and one that hears nothing, both serve the newest', async () => {
+    const elsewhere = mkdtempSync(join(tmpdir(), 'fp-elsewhere-'));
+    const hearing = await openStatusPort(world, { dir: elsewhere });
+    const deaf = await openStatusPort(world, {
+      dir: elsewhere,
+      databaseUrl: 'postgresql://nobody@127.0.0.1:1/none',
+    });
+    const unit = await world.addUnit();
+    const { serial } = await world.issue({ unitId: unit.id });
+    await rooms.revocation.hold({
+      actor: 'person:kim',
+      personId: null,
+      reason: 'certificateHold',
+      note: 'seen elsewhere',
+      selection: { by: 'unit', unitId: unit.id },
+    });
+    await world.db.pool.query(`UPDATE lease SET expires_at = now() - interval '1 second'`);
+    const [published] = await rooms.publisher().publishDue();
+    expect(published).toMatchObject({ issuer: 'device-ca-1', outcome: 'published' });
+    const serves = async ({ url }: StatusPort): Promise<boolean> => {
+      const answer = await fetch(`${url}/crl/device-ca-1.crl`);
+      return answer.ok && Buffer.from(await answer.arrayBuffer()).includes(serial);
+    };
+    for (const one of [hearing, deaf]) {
+      while (!(await serves(one))) await sleep(50);
+      await one.close();
+    }
+    rmSync(elsewhere, { recursive: true, force: true });
   });
 });
 
