@@ -10,6 +10,9 @@ export interface Scenario {
   run(context: BenchContext): Promise<Measurement>;
 }
 
+/** What a scenario compares us with is not on this machine and cannot be put there: said, and no failure of ours. */
+export class PeerMissing extends Error {}
+
 export interface BenchContext {
   /** Interleaved rounds of product and limit; at least 5. */
   readonly rounds: number;

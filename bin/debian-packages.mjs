@@ -25,12 +25,16 @@ const TEST = [
   'git',
 ];
 
-export const PACKAGE_GROUPS = { run: RUN, test: TEST };
+/** A peer that one benchmark compares us with. */
+const PEER = ['golang-cfssl'];
+
+export const PACKAGE_GROUPS = { run: RUN, test: TEST, peer: PEER };
 
 /** Programs that must be there on a system that is not Debian. */
 const PROGRAMS = {
   run: ['softhsm2-util', 'python3', 'make', 'g++', 'openssl', 'ocsptool', 'curl', 'faketime'],
   test: ['redis-server', 'pki', 'swanctl', 'ip', 'nft', 'git'],
+  peer: ['cfssl'],
 };
 
 export async function installPackages(groups) {

@@ -3,7 +3,7 @@
  * Makes a machine with only Node.js and npm ready, and does nothing that is done already: system packages, npm packages,
  * Prisma's client, the build. Plain Node, no dependencies. What was done is stamped in .cache; a second run takes no second.
  *
- * usage: prepare.mjs [run] [test]     groups of system packages; `run` is the default
+ * usage: prepare.mjs [run] [test] [peer]     groups of system packages; `run` is the default
  */
 import { createHash } from 'node:crypto';
 import {
