@@ -7,7 +7,7 @@
  *   hash(n)   = SHA-256 of those bytes; prev_hash(1) = SHA-256("femtopki-ledger-v1 epoch <n>\n"), prev_hash(n) = hash(n−1)
  *   leaf(n)   = SHA-256(00 │ hash(n)), the (n−1)-th leaf of the epoch's RFC 6962 tree
  */
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 import { HASH_BYTES, leafHash, MerkleFrontier } from './merkle.js';
 
 export interface EntryContent {
@@ -28,29 +28,32 @@ export interface NumberedEntry extends EntryContent {
 }
 
 const DOMAIN = Buffer.from('femtopki-ledger-v1\n', 'latin1');
+const HEAD_BYTES = DOMAIN.length + HASH_BYTES + 20;
 
 export function genesisHash(epoch: number): Buffer {
   return createHash('sha256').update(`femtopki-ledger-v1 epoch ${epoch}\n`).digest();
 }
 
 export function entryHash(entry: EntryContent & { epoch: number; seq: number; prevHash: Buffer }): Buffer {
-  const numbers = Buffer.alloc(20);
-  numbers.writeUInt32BE(entry.epoch, 0);
-  numbers.writeBigUInt64BE(BigInt(entry.seq), 4);
-  numbers.writeBigInt64BE(BigInt(entry.atMicros), 12);
-  const hash = createHash('sha256').update(DOMAIN).update(entry.prevHash).update(numbers);
-  for (const text of [entry.kind, entry.subject, entry.body]) {
-    const bytes = Buffer.from(text, 'utf8');
-    const length = Buffer.alloc(4);
-    length.writeUInt32BE(bytes.length, 0);
-    hash.update(length).update(bytes);
+  const texts = [entry.kind, entry.subject, entry.body];
+  const size = texts.reduce((sum, text) => sum + 4 + Buffer.byteLength(text), HEAD_BYTES);
+  // One call over one buffer: the sequencer does this for every entry there is.
+  const bytes = Buffer.allocUnsafe(size);
+  let at = DOMAIN.copy(bytes, 0);
+  at += entry.prevHash.copy(bytes, at);
+  at = bytes.writeUInt32BE(entry.epoch, at);
+  at = bytes.writeBigUInt64BE(BigInt(entry.seq), at);
+  at = bytes.writeBigInt64BE(BigInt(entry.atMicros), at);
+  for (const text of texts) {
+    const length = bytes.write(text, at + 4);
+    at = bytes.writeUInt32BE(length, at) + length;
   }
-  return hash.digest();
+  return hash('sha256', bytes, 'buffer');
 }
 
 /** The Merkle leaf of an entry: it covers the entry's hash, and so everything before it. */
-export function entryLeaf(hash: Buffer): Buffer {
-  return leafHash(hash);
+export function entryLeaf(own: Buffer): Buffer {
+  return leafHash(own);
 }
 
 /** Where a chain stands: enough to append. */
@@ -75,10 +78,10 @@ export function extendChain(
   let prevHash = state.lastHash;
   for (const content of contents) {
     const placed = { ...content, epoch: state.epoch, seq: tree.size + 1, prevHash };
-    const hash = entryHash(placed);
-    entries.push({ ...placed, hash });
-    tree.append(entryLeaf(hash));
-    prevHash = hash;
+    const own = entryHash(placed);
+    entries.push({ ...placed, hash: own });
+    tree.append(entryLeaf(own));
+    prevHash = own;
   }
   return { state: { epoch: state.epoch, size: tree.size, lastHash: prevHash, frontier: tree.subtrees }, entries };
 }

@@ -5,7 +5,7 @@
  * survives a restart from a few hundred bytes. Proofs need old hashes: {@link inclusionProof} and
  * {@link consistencyProof} ask for them through a {@link SubtreeHash} reader, or take all leaves ({@link subtreeHashOf}).
  */
-import { createHash } from 'node:crypto';
+import { createHash, hash } from 'node:crypto';
 
 export const HASH_BYTES = 32;
 
@@ -14,11 +14,11 @@ const NODE_PREFIX = Buffer.from([0x01]);
 
 /** SHA-256(00 ‖ entry): the prefix keeps a leaf from ever being read as a node (second pre-image). */
 export function leafHash(entry: Uint8Array): Buffer {
-  return createHash('sha256').update(LEAF_PREFIX).update(entry).digest();
+  return hash('sha256', Buffer.concat([LEAF_PREFIX, entry]), 'buffer');
 }
 
 export function nodeHash(left: Uint8Array, right: Uint8Array): Buffer {
-  return createHash('sha256').update(NODE_PREFIX).update(left).update(right).digest();
+  return hash('sha256', Buffer.concat([NODE_PREFIX, left, right]), 'buffer');
 }
 
 /** Head of the tree of no entries: SHA-256 of the empty string. */

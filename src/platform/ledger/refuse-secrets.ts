@@ -5,7 +5,10 @@ import { FemtoError } from '../errors.js';
 const SECRET_NAME =
   /^(?:(?:user|so|hsm|token)?pin|.*passw(?:or)?d|.*passphrase|.*secret|.*private_?key(?:_?(?:pem|der))?|imsi|msisdn|supi|imei)$/i;
 
+/** Fifteen digits, the shortest of what is looked for. */
+const SECRET_CHARACTERS_MIN = 15;
 /** Runs that may be hex or base64 of a key; the shortest EC private key container has 39 bytes. */
+const RUN_CHARACTERS_MIN = 52;
 const ENCODED_RUN = /[A-Za-z0-9+/_-]{52,}/g;
 const HEX = /^(?:[0-9a-f]{2})+$/i;
 /** Hex of 39 bytes: a SHA-256, of which every entry has some, is too short to hold a key container. */
@@ -19,16 +22,33 @@ const FIFTEEN_DIGITS = /(?<![0-9A-Za-z+/_-])\d{15}(?![0-9A-Za-z+/_-])/;
  * @throws FemtoError INTERNAL that names the field, never its value
  */
 export function refuseSecrets(name: string, value: unknown): void {
-  if (name !== '' && SECRET_NAME.test(name) && value !== null) throw refused(`the field "${name.slice(0, 40)}"`);
+  if (value !== null && isSecretName(name)) throw refused(`the field "${name.slice(0, 40)}"`);
   if (typeof value === 'number' && Number.isInteger(value) && Math.abs(value) >= 1e14 && Math.abs(value) < 1e15) {
     throw refused('a number of 15 digits');
   }
-  if (typeof value !== 'string') return;
+  if (typeof value !== 'string' || value.length < SECRET_CHARACTERS_MIN || isShortHex(value)) return;
   if (holdsEncodedPrivateKey(value)) throw refused('something that looks like a private key');
   if (FIFTEEN_DIGITS.test(value)) throw refused('a number of 15 digits');
 }
 
+/** A serial or a hash, alone in its field: too short for a key, and fifteen digits in it are no number. */
+function isShortHex(text: string): boolean {
+  return text.length > SECRET_CHARACTERS_MIN && text.length < HEX_KEY_CHARACTERS_MIN && HEX.test(text);
+}
+
+/** Entries use the same few names again and again. */
+function isSecretName(name: string): boolean {
+  if (name === '' || HARMLESS_NAMES.has(name)) return false;
+  if (SECRET_NAME.test(name)) return true;
+  if (HARMLESS_NAMES.size < HARMLESS_NAMES_MAX) HARMLESS_NAMES.add(name);
+  return false;
+}
+
+const HARMLESS_NAMES = new Set<string>();
+const HARMLESS_NAMES_MAX = 1_000;
+
 function holdsEncodedPrivateKey(text: string): boolean {
+  if (text.length < RUN_CHARACTERS_MIN) return text.includes('PRIVATE KEY-----');
   if (text.includes('PRIVATE KEY-----')) return true;
   for (const [run] of text.matchAll(ENCODED_RUN)) {
     const isHex = HEX.test(run);

@@ -1,3 +1,4 @@
+import { byteaArray } from '../db/bytea-array.js';
 import type { Lease, Leases } from '../db/lease.js';
 import type { Transaction, Transactor } from '../db/transaction.js';
 import { FemtoError } from '../errors.js';
@@ -29,26 +30,26 @@ async function sequence(tx: Transaction, leases: Leases, lease: Lease): Promise<
   const contents = rows.map(({ kind, subject, at_micros, body }) => ({ kind, subject, atMicros: at_micros, body }));
   const { state, entries } = extendChain(before, contents);
   const ids = rows.map(({ id }) => id);
-  // Copied inside the database: the texts that were hashed are the ones that stay, in the same snapshot rules.
+  // Moved inside the database: the texts that were hashed are the ones that stay, in the same snapshot rules.
   const copied = await tx.query(
-    `INSERT INTO ledger (epoch, seq, kind, subject, at, body, prev_hash, hash)
-     SELECT $1, n.seq, i.kind, i.subject, i.at, i.body, n.prev_hash, n.hash
-     FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[]) AS n(id, seq, prev_hash, hash)
-     JOIN ledger_inbox i ON i.id = n.id`,
+    `WITH n AS (SELECT * FROM unnest($2::bigint[], $3::bigint[], $4::bytea[], $5::bytea[]) AS n(id, seq, prev_hash, hash)),
+       taken AS (DELETE FROM ledger_inbox i USING n WHERE i.id = n.id
+         RETURNING n.seq, i.kind, i.subject, i.at, i.body, n.prev_hash, n.hash)
+     INSERT INTO ledger (epoch, seq, kind, subject, at, body, prev_hash, hash)
+     SELECT $1, seq, kind, subject, at, body, prev_hash, hash FROM taken ORDER BY seq`,
     [
       state.epoch,
       ids,
       entries.map(({ seq }) => seq),
-      entries.map(({ prevHash }) => prevHash),
-      entries.map(({ hash }) => hash),
+      byteaArray(entries.map(({ prevHash }) => prevHash)),
+      byteaArray(entries.map(({ hash }) => hash)),
     ],
   );
-  const removed = await tx.query('DELETE FROM ledger_inbox WHERE id = ANY($1::bigint[])', [ids]);
   const moved = await tx.query(
     `UPDATE ledger_frontier SET size = $2, fence = $3, frontier = $4 WHERE epoch = $1 AND size = $5 AND fence <= $3`,
     [state.epoch, state.size, lease.fence, packFrontier(state.frontier), before.size],
   );
-  if (copied.rowCount !== rows.length || removed.rowCount !== rows.length || moved.rowCount !== 1) {
+  if (copied.rowCount !== rows.length || moved.rowCount !== 1) {
     throw new FemtoError('STATE_CONFLICT', 'The ledger moved under the sequencer; another process numbers entries.');
   }
   await tx.query('SELECT pg_notify($1, $2)', [LEDGER_CHANNEL, `${state.epoch}:${state.size}`]);
