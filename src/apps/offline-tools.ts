@@ -27,10 +27,10 @@ import { removeHome } from '../platform/db/embedded-postgres-place.js';
 import { openPool, type Pool } from '../platform/db/pool.pg.js';
 import { FemtoError } from '../platform/errors.js';
 import { barKey } from '../platform/hsm/barred-keys.js';
-import { hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
+import { type HierarchyEntry, hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
 import { makeLinkKey, readLinkKey } from '../platform/hsm/link-identity.js';
 import { ocspAskerIfServed } from './ask-ocsp.js';
-import { ceremonyWithTokens, rootCrlsWithTokens } from './ceremony.js';
+import { ceremonyWithTokens, extensionWithTokens, rootCrlsWithTokens } from './ceremony.js';
 import { doctorChecks, effectiveConfig } from './doctor-checks.js';
 
 /** The commands that need no server, bound to files, tokens and the database. */
@@ -50,6 +50,19 @@ export const offlineTools: OfflineTools = {
       ({ number, of, text }) => onStep(`${number}/${of} ${text}`),
     );
     return { transcriptPath: outcome.transcriptPath, hierarchyPath: outcome.hierarchyPath };
+  },
+  caExtend: ({ data, config: configFile, ceremony }, onStep) => {
+    const config = loadConfig({ dataDir: data, configFile });
+    const { made } = extensionWithTokens(
+      {
+        file: resolve(ceremony),
+        dataDir: config.dataDir,
+        module: { path: config.pkcs11.module, environment: {} },
+        statusUrl: config.publicUrls.status,
+      },
+      ({ number, of, text }) => onStep(`${number}/${of} ${text}`),
+    );
+    return made.map(shownEntry);
   },
   caSignCrls: ({ data, config: configFile, ceremony, revoke }, onStep) => {
     const config = loadConfig({ dataDir: data, configFile });
@@ -76,17 +89,7 @@ export const offlineTools: OfflineTools = {
     if (!ca?.kind.endsWith('-ca')) throw new FemtoError('NOT_FOUND', `${label} is no CA; femtopki ca show lists them.`);
     return barKey(dataPaths(data).signer, ca.keyLabel);
   },
-  caShow: (data) =>
-    readHierarchy(hierarchyPath(data)).entries.map(
-      ({ label, kind, state, issuerLabel, notAfter, certificateSha256 }) => ({
-        label,
-        kind,
-        state,
-        issuer: issuerLabel,
-        notAfter,
-        certificateSha256,
-      }),
-    ),
+  caShow: (data) => readHierarchy(hierarchyPath(data)).entries.map(shownEntry),
   configPrint: ({ data, config }) => printableConfig(loadConfig({ dataDir: data, configFile: config })),
   doctorChecks,
   auditVerify: async ({ data, export: exported, anchors, certificates }) => {
@@ -268,4 +271,8 @@ async function backup(
     tables: Object.keys(counts).length,
     rows: Object.values(counts).reduce((a, b) => a + b, 0),
   };
+}
+
+function shownEntry({ label, kind, state, issuerLabel, notAfter, certificateSha256 }: HierarchyEntry) {
+  return { label, kind, state, issuer: issuerLabel, notAfter, certificateSha256 };
 }

@@ -3,10 +3,12 @@
  * ends them all when a key is refused.
  */
 import { type ChildProcess, fork } from 'node:child_process';
+import { statSync } from 'node:fs';
 import { createServer } from 'node:http';
 import type { pino } from 'pino';
 import type { ChildMessage, ParentMessage } from '../platform/hsm/child-messages.js';
 import { KEY_CLASSES, type KeyClass } from '../platform/hsm/key-class.js';
+import { readSignerConfig } from '../platform/hsm/signer-config.js';
 import type { DeskCounts } from '../platform/hsm/signing-desk.js';
 import { retryDelayMs } from '../platform/hsm/token-fault.js';
 import { EXIT_KEY_REFUSED } from './signer-class.js';
@@ -38,6 +40,10 @@ export class SignerParent {
   private stopping = false;
   private timer: NodeJS.Timeout | undefined;
   private watchedMs = performance.now();
+  private fileStamp: string;
+  /** Classes that have yet to start anew with a changed file. */
+  private toRenew: ClassProcess[] = [];
+  private renewing: ClassProcess | undefined;
 
   constructor(
     /** Module that a class process runs; it is given `--class` and `--signer-config`. */
@@ -45,6 +51,7 @@ export class SignerParent {
     private readonly configPath: string,
     private readonly log: pino.Logger,
   ) {
+    this.fileStamp = stampOf(configPath);
     this.classes = KEY_CLASSES.map((keyClass) => ({
       keyClass,
       child: undefined,
@@ -129,6 +136,7 @@ export class SignerParent {
         one.state = message.state;
         if (message.state === 'ready') {
           one.restarts = 0;
+          if (this.renewing === one) this.renewNext();
           if (this.isReady) this.log.info('every key class is ready');
         }
         break;
@@ -169,12 +177,38 @@ export class SignerParent {
     const lateMs = now - this.watchedMs - PING_EVERY_MS;
     this.watchedMs = now;
     if (lateMs > PING_EVERY_MS) for (const one of this.classes) one.heardMs += lateMs;
+    this.lookAtFile();
     for (const one of this.classes) {
       const { child } = one;
       if (!child?.connected) continue;
       if (now - one.heardMs > this.deadlineMs(one)) this.replace(one);
       else send(child, { kind: 'ping' });
     }
+  }
+
+  /** A ceremony has given the signer more keys: the classes start anew one after another, each once the last is ready. */
+  private lookAtFile(): void {
+    const stamp = stampOf(this.configPath);
+    if (stamp === this.fileStamp) return;
+    this.fileStamp = stamp;
+    try {
+      readSignerConfig(this.configPath);
+    } catch (fault) {
+      this.log.error({ err: fault }, 'the signer’s file changed and is refused; going on with what was read');
+      return;
+    }
+    this.log.info('the signer’s file changed; its classes start anew, one after another');
+    this.toRenew = [...this.classes];
+    this.renewNext();
+  }
+
+  private renewNext(): void {
+    const next = this.toRenew.shift();
+    this.renewing = next;
+    if (next?.child?.connected) send(next.child, { kind: 'stop' });
+    // Its next start reads the file anyway.
+    else if (next) this.renewNext();
+    else this.log.info('every key class has taken up the changed file');
   }
 
   private deadlineMs(one: ClassProcess): number {
@@ -200,6 +234,10 @@ export class SignerParent {
       void this.stop(EXIT_KEY_REFUSED);
       return;
     }
+    if (this.renewing === one && code === 0) {
+      this.spawn(one);
+      return;
+    }
     const delayMs = retryDelayMs(one.restarts);
     one.restarts += 1;
     this.log.error({ keyClass: one.keyClass, code, signal, delayMs }, 'class process ended; starting it again');
@@ -212,6 +250,11 @@ export class SignerParent {
 function send(child: ChildProcess, message: ParentMessage): void {
   // A child that died a moment ago is seen by 'exit'; its closed channel is no news.
   child.send(message, (fault) => fault && child.emit('message-lost', fault));
+}
+
+function stampOf(path: string): string {
+  const found = statSync(path, { throwIfNoEntry: false });
+  return found ? `${found.ino}:${found.mtimeMs}:${found.size}` : 'none';
 }
 
 export interface Listener {

@@ -42,6 +42,7 @@ import type { Core } from './wire-core.js';
 import { wireEnrol } from './wire-enrol.js';
 import { wireIssuance } from './wire-issuance.js';
 import { CASES_LOOK_MS, caseClock } from './worker-cases.js';
+import { ceremonyWatch } from './worker-ceremonies.js';
 import { ledgerConsumers } from './worker-consumers.js';
 import { GATEWAYS_LOOK_MS, gatewayWatch } from './worker-gateways.js';
 import { showWorker } from './worker-metrics.js';
@@ -100,6 +101,7 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
     onWarning: (sentence) => log.warn(sentence),
   });
 
+  const ceremonies = ceremonyWatch(core, hierarchyPath(paths.root));
   const sequencer = makeSequencer({ transactor, leases });
   const audit = auditEntry(hierarchy);
   const heads = makeAuditHeads({
@@ -242,6 +244,16 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
           lifeSeconds: config.lives.ocspSignerSeconds,
         };
         for (const issuer of await certifyOcspSigners(deps, lease)) log.info({ issuer }, 'OCSP signer certified');
+        return undefined;
+      },
+    }),
+    startLeasedLoop({
+      ...alone,
+      name: 'ceremonies',
+      everyMs: SCAN_EVERY_MS,
+      run: async () => {
+        const entered = await ceremonies();
+        if (entered.length > 0) log.info({ entered }, 'a ceremony was held; its CAs are spares');
         return undefined;
       },
     }),

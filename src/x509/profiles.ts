@@ -14,6 +14,7 @@ export const PROFILE_NAMES = [
   'services-audit',
   'ocsp-signer',
   'root',
+  'root-link',
   'device-ca',
   'bootstrap-ca',
   'services-ca',
@@ -154,6 +155,8 @@ export const PROFILES: Readonly<Record<ProfileName, CertificateProfile>> = {
     crlUrl: 'absent',
     caUrl: 'absent',
   },
+  // One root's key under another root's signature: the way from an old anchor to a new one (RFC 4210 section 4.4).
+  'root-link': { ...CA, name: 'root-link', lifeMaxSeconds: 7_305 * DAY, ca: {} },
   'device-ca': { ...CA, name: 'device-ca', ca: { pathLen: 0 }, nameConstraints: 'required' },
   'bootstrap-ca': { ...CA, name: 'bootstrap-ca', ca: { pathLen: 0 } },
   'services-ca': { ...CA, name: 'services-ca', ca: { pathLen: 0 } },

@@ -5,9 +5,21 @@ import { parse } from 'yaml';
 import { z } from 'zod';
 import { FemtoError } from '../../platform/errors.js';
 
-const label = z.string().regex(/^[a-z0-9][a-z0-9-]{0,40}$/, 'lower-case letters, digits and hyphens');
-const tokenLabel = z.string().min(1).max(32);
-const text = z.string().min(1).max(48);
+export const label = z.string().regex(/^[a-z0-9][a-z0-9-]{0,40}$/, 'lower-case letters, digits and hyphens');
+export const tokenLabel = z.string().min(1).max(32);
+export const text = z.string().min(1).max(48);
+
+export const people = z
+  .array(
+    z.strictObject({
+      name: text,
+      role: z.enum(['lead', 'witness']),
+      present: z.boolean(),
+      /** Production: file (0600) of this person alone; line 1 = share of the user PIN, line 2 = share of the SO PIN. */
+      pinShareFile: z.string().optional(),
+    }),
+  )
+  .min(2);
 
 const ceremonySchema = z
   .strictObject({
@@ -19,17 +31,7 @@ const ceremonySchema = z
     operator: text,
     /** Domain of the units' names: the Device CAs are constrained to it. */
     realm: z.string().regex(/^[a-z0-9-]+(\.[a-z0-9-]+)+$/, 'a domain name'),
-    people: z
-      .array(
-        z.strictObject({
-          name: text,
-          role: z.enum(['lead', 'witness']),
-          present: z.boolean(),
-          /** Production: file (0600) of this person alone; line 1 = share of the user PIN, line 2 = share of the SO PIN. */
-          pinShareFile: z.string().optional(),
-        }),
-      )
-      .min(2),
+    people,
     onlineToken: tokenLabel,
     roots: z
       .array(
@@ -81,17 +83,22 @@ const ROOT_OF_CA = {
  * @throws FemtoError BAD_REQUEST with every fault at once
  */
 export function readCeremonyFile(path: string): { file: CeremonyFile; sha256Hex: string } {
+  return readReviewedFile(path, ceremonySchema, 'hsm-config/ceremony/demo.yaml');
+}
+
+/** @param example  what to start from where there is no file */
+export function readReviewedFile<File>(
+  path: string,
+  schema: z.ZodType<File>,
+  example: string,
+): { file: File; sha256Hex: string } {
   let bytes: Buffer;
   try {
     bytes = readFileSync(path);
   } catch (cause) {
-    throw new FemtoError(
-      'BAD_REQUEST',
-      `The ceremony file ${path} cannot be read; start from hsm-config/ceremony/demo.yaml.`,
-      { cause },
-    );
+    throw new FemtoError('BAD_REQUEST', `The ceremony file ${path} cannot be read; start from ${example}.`, { cause });
   }
-  const parsed = ceremonySchema.safeParse(parse(bytes.toString('utf8')));
+  const parsed = schema.safeParse(parse(bytes.toString('utf8')));
   if (!parsed.success) {
     const faults = parsed.error.issues.map((issue) => `${issue.path.join('.') || 'file'}: ${issue.message}`);
     throw new FemtoError('BAD_REQUEST', `The ceremony file ${path} is refused: ${faults.join('; ')}`);
@@ -127,7 +134,7 @@ function relationFaults(file: z.infer<typeof ceremonySchema>): string[] {
  * Two people, both there: a production root key must never have been in one person's hands.
  * @throws FemtoError APPROVAL_REQUIRED
  */
-export function checkPeople(file: CeremonyFile): void {
+export function checkPeople(file: Pick<CeremonyFile, 'mode' | 'people'>): void {
   if (file.mode === 'demo') return;
   const present = file.people.filter((person) => person.present);
   if (new Set(present.map((person) => person.name.trim().toLowerCase())).size < 2) {

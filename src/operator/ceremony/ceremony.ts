@@ -19,19 +19,23 @@ import type {
   TokenCurve,
   TokenKey,
 } from '../../platform/hsm/token.js';
-import { type Certificate, certificatePem } from '../../x509/certificate.js';
-import { serialHex } from '../../x509/serial.js';
+import type { Certificate } from '../../x509/certificate.js';
 import type { CeremonyFile } from './ceremony-file.js';
 import { certify, signRootCrl, signTbs, type Urls } from './certify.js';
+import {
+  BACKDATE,
+  caUrlOf,
+  crlUrlOf,
+  DAY_SECONDS,
+  hierarchyEntry,
+  isIssuerKind,
+  ocspUrlOf,
+  yearsSeconds,
+} from './hierarchy-entry.js';
 import { type TokenPins, tokenPins } from './pins.js';
 import { signerYaml } from './signer-file.js';
 import type { TokenPlaces } from './token-places.js';
 import { type Transcript, transcriptText } from './transcript.js';
-
-const HOUR_SECONDS = 3_600;
-const DAY_SECONDS = 24 * HOUR_SECONDS;
-/** Leaves are backdated an hour; their CAs begin before that, and the roots before their CAs. */
-const BACKDATE = { root: 3 * HOUR_SECONDS, ca: 2 * HOUR_SECONDS, leaf: HOUR_SECONDS } as const;
 
 export interface CeremonyDeps {
   readonly openStore: OpenTokenStore;
@@ -286,23 +290,8 @@ export class Ceremony {
     place: Pick<HierarchyEntry, 'label' | 'kind' | 'state' | 'issuerLabel' | 'tokenLabel' | 'answersFor'>,
     { certificate, key }: Issuer,
   ): void {
-    const isIssuer = place.kind.startsWith('root-') || place.kind.endsWith('-ca');
-    if (isIssuer) this.issuers.set(place.label, { certificate, key });
-    this.entries.push({
-      ...place,
-      keyLabel: key.label,
-      certificatePem: certificatePem(certificate.der),
-      certificateSha256: certificate.fingerprint,
-      serialHex: serialHex(certificate.serial),
-      subjectDerHex: certificate.subjectDer.toString('hex'),
-      keyIdentifierHex: certificate.ski?.toString('hex') ?? '',
-      spkiHex: key.spki.toString('hex'),
-      notBefore: certificate.notBefore.toISOString(),
-      notAfter: certificate.notAfter.toISOString(),
-      ...(isIssuer ? { crlUrl: this.crlUrl(place.label), caUrl: this.caUrl(place.label) } : {}),
-      // Roots have no OCSP: their CRL of one hundred days says it all.
-      ...(place.kind.endsWith('-ca') ? { ocspUrl: this.ocspUrl() } : {}),
-    });
+    if (isIssuerKind(place.kind)) this.issuers.set(place.label, { certificate, key });
+    this.entries.push(hierarchyEntry(place, certificate, this.options.baseUrls.status));
   }
 
   private pins(token: string, isOnline: boolean): TokenPins {
@@ -329,23 +318,16 @@ export class Ceremony {
   }
 
   private crlUrl(label: string): string {
-    return `${this.options.baseUrls.status}/crl/${label}.crl`;
+    return crlUrlOf(this.options.baseUrls.status, label);
   }
 
   private caUrl(label: string): string {
-    return `${this.options.baseUrls.status}/ca/${label}.cer`;
+    return caUrlOf(this.options.baseUrls.status, label);
   }
 
   private ocspUrl(): string {
-    return `${this.options.baseUrls.status}/ocsp`;
+    return ocspUrlOf(this.options.baseUrls.status);
   }
-}
-
-/** Calendar years, so that a root of 20 years ends on the day people expect. */
-function yearsSeconds(years: number, from: Date): number {
-  const to = new Date(from);
-  to.setUTCFullYear(to.getUTCFullYear() + years);
-  return Math.round((to.getTime() - from.getTime()) / 1_000);
 }
 
 function sha256(bytes: Buffer): string {

@@ -5,6 +5,9 @@ import { FemtoError } from '../../platform/errors.js';
 import type { CeremonyFile } from './ceremony-file.js';
 import { writeSecretFile } from './secret-file.js';
 
+/** Who is there, and with what. */
+type People = Pick<CeremonyFile, 'mode' | 'people'>;
+
 export interface TokenPins {
   readonly userPin: string;
   readonly soPin: string;
@@ -22,7 +25,7 @@ const SHARE_CHARACTERS_MIN = 8;
  * its host must start without people.
  */
 export function tokenPins(options: {
-  file: CeremonyFile;
+  file: People;
   token: string;
   isOnline: boolean;
   dataDir: string;
@@ -42,7 +45,7 @@ export function tokenPins(options: {
  * User PIN of a root's token at a later ceremony: the people's shares, or the demo's file.
  * @throws FemtoError NOT_FOUND when the demo's file is gone
  */
-export function offlinePin(file: CeremonyFile, token: string, dataDir: string): string {
+export function offlinePin(file: People, token: string, dataDir: string): string {
   if (file.mode === 'production') return pinShares(file).userPin;
   const path = demoPinFile(dataDir, token);
   if (existsSync(path)) return readFileSync(path, 'utf8').trim();
@@ -61,7 +64,7 @@ function randomPin(random: RandomBytes): string {
   return random(PIN_RANDOM_BYTES).toString('base64url');
 }
 
-function pinShares(file: CeremonyFile): TokenPins {
+function pinShares(file: People): TokenPins {
   const shares = file.people.flatMap(({ present, pinShareFile }) =>
     present && pinShareFile ? readShare(pinShareFile) : [],
   );

@@ -8,18 +8,16 @@ import { createHash } from 'node:crypto';
 import { existsSync, readFileSync } from 'node:fs';
 import { join, resolve } from 'node:path';
 import { FemtoError } from '../../platform/errors.js';
-import { checkKeyAttributes } from '../../platform/hsm/check-key-attributes.js';
 import { writeDurably } from '../../platform/hsm/durable-file.js';
 import { type Hierarchy, type HierarchyEntry, hierarchyPath, readHierarchy } from '../../platform/hsm/hierarchy.js';
 import type { ModuleSettings } from '../../platform/hsm/token.js';
-import { readCertificate } from '../../x509/certificate.js';
 import { type Crl, type CrlReason, crlEntries, crlEntry, readCrl, verifyCrlSignature } from '../../x509/crl.js';
-import { pemBlocks } from '../../x509/pem.js';
 import { readSpki } from '../../x509/spki.js';
 import type { CeremonyDeps } from './ceremony.js';
 import { type CeremonyFile, checkPeople, readCeremonyFile } from './ceremony-file.js';
 import { signRootCrl } from './certify.js';
 import { offlinePin } from './pins.js';
+import { rootInToken } from './root-key.js';
 import { offlineTokenPlace } from './token-places.js';
 
 export interface RootCrlOptions {
@@ -110,28 +108,16 @@ function nextCrl(deps: CeremonyDeps, options: RootCrlOptions, { file, root, now,
   const store = deps.openStore(offlineTokenPlace(options.dataDir, options.module));
   try {
     const session = store.open({ label: root.tokenLabel, userPin: offlinePin(file, root.tokenLabel, options.dataDir) });
-    const key = session.key(root.keyLabel);
-    checkKeyAttributes(key);
-    if (key.spki.toString('hex') !== root.spkiHex) {
-      throw new FemtoError(
-        'STATE_CONFLICT',
-        `The key in ${root.tokenLabel} is not that of ${root.label}; use its token.`,
-      );
-    }
-    const der = signRootCrl(
-      session,
-      { certificate: certificateOf(root), key },
-      {
-        number: (previous.number ?? 0n) + 1n,
-        // A clock that was set back must not make the new one look older than the old one.
-        thisUpdate: previous.thisUpdate > now ? previous.thisUpdate : now,
-        days: file.rootCrlDays,
-        entries: [
-          ...entries.map((entry) => entry.der),
-          ...(serial ? [crlEntry({ serial, revokedAt: now, reason: added?.reason ?? 'unspecified' })] : []),
-        ],
-      },
-    );
+    const der = signRootCrl(session, rootInToken(session, root), {
+      number: (previous.number ?? 0n) + 1n,
+      // A clock that was set back must not make the new one look older than the old one.
+      thisUpdate: previous.thisUpdate > now ? previous.thisUpdate : now,
+      days: file.rootCrlDays,
+      entries: [
+        ...entries.map((entry) => entry.der),
+        ...(serial ? [crlEntry({ serial, revokedAt: now, reason: added?.reason ?? 'unspecified' })] : []),
+      ],
+    });
     session.close();
     return der;
   } finally {
@@ -156,12 +142,6 @@ function previousCrl(dataDir: string, root: HierarchyEntry): Crl {
     );
   }
   return crl;
-}
-
-function certificateOf({ label, certificatePem }: HierarchyEntry) {
-  const [block] = pemBlocks(certificatePem);
-  if (!block) throw new FemtoError('INTERNAL', `hierarchy.json has no certificate of ${label}; restore the file.`);
-  return readCertificate(block.der);
 }
 
 function describe(label: string, path: string, der: Buffer): SignedRootCrl {

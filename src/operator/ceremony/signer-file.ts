@@ -1,4 +1,7 @@
-import { stringify } from 'yaml';
+import { readFileSync } from 'node:fs';
+import { isMap, isSeq, parseDocument, stringify } from 'yaml';
+import { FemtoError } from '../../platform/errors.js';
+import { writeDurably } from '../../platform/hsm/durable-file.js';
 import type { ModuleSettings } from '../../platform/hsm/token.js';
 import { PROFILES } from '../../x509/profiles.js';
 import type { CeremonyFile } from './ceremony-file.js';
@@ -66,6 +69,32 @@ export function signerYaml(options: { file: CeremonyFile; installation: string; 
     journal: { rotateBytes: 64 * 1024 * 1024 },
   };
   return HEAD + stringify(document);
+}
+
+/**
+ * Lets the signer use the keys of new Device CAs, with the ceilings that stand; comments and everything else stay as people
+ * wrote them. Again changes nothing. The running signer takes it up by itself.
+ *
+ * @throws FemtoError INTERNAL where the file is none of ours
+ */
+export function widenSignerFile(
+  path: string,
+  cas: readonly { readonly label: string; readonly ocspKey: string }[],
+): void {
+  const before = readFileSync(path, 'utf8');
+  const document = parseDocument(before);
+  for (const { label, ocspKey } of cas) {
+    for (const purpose of ['operational', 'preissue', 'ocsp-signer', 'crl']) {
+      const keys = document.getIn(['purposes', purpose, 'keys']);
+      if (!isSeq(keys)) throw new FemtoError('INTERNAL', `${path} lists no keys of ${purpose}; restore the file.`);
+      if (!(keys.toJSON() as unknown[]).includes(label)) keys.add(label);
+    }
+    const answers = document.getIn(['purposes', 'ocsp', 'keys']);
+    if (!isMap(answers)) throw new FemtoError('INTERNAL', `${path} lists no OCSP keys; restore the file.`);
+    answers.set(ocspKey, label);
+  }
+  const after = document.toString();
+  if (after !== before) writeDurably(path, after);
 }
 
 function distinct(lists: string[][]): string[][] {

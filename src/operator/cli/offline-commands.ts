@@ -14,6 +14,11 @@ export interface OfflineTools {
     options: { data: string; config: string | undefined; ceremony: string },
     onStep: (line: string) => void,
   ): { transcriptPath: string; hierarchyPath: string };
+  /** One row an entry that was made. */
+  caExtend(
+    options: { data: string; config: string | undefined; ceremony: string },
+    onStep: (line: string) => void,
+  ): Record<string, unknown>[];
   /** One row a root. */
   caSignCrls(
     options: {
@@ -89,6 +94,24 @@ function addCa(program: Command, tools: OfflineTools): void {
       }),
     'ca init --ceremony hsm-config/ceremony/demo.yaml',
     'ca init --ceremony ceremony-2026.yaml --config /etc/femtopki/femtopki.yaml --data /var/lib/femtopki',
+  );
+  withExamples(
+    ca
+      .command('extend')
+      .description(
+        'a later ceremony: new spare Device CAs, and where the file says so a new Access Root signed by the old',
+      )
+      .requiredOption('--ceremony <file>', 'reviewed file of this ceremony')
+      .option('--config <file>', 'femtopki.yaml')
+      .action((options: { ceremony: string; config?: string }, command: Command) => {
+        const { data, output } = globalsOf(command);
+        print(tools.caExtend({ data, config: options.config, ceremony: options.ceremony }, note), output);
+        note(
+          'The signer and the worker take it up by themselves. Bring ca/ to every other host; then docs/rollover.md.',
+        );
+      }),
+    'ca extend --ceremony hsm-config/ceremony/next-access-root.yaml',
+    'ca extend --ceremony ceremony-2031.yaml --config /etc/femtopki/femtopki.yaml --data /var/lib/femtopki',
   );
   withExamples(
     ca

@@ -48,6 +48,18 @@ const entrySchema = z.strictObject({
   ocspUrl: z.string().optional(),
 });
 
+/** A root delivered signed by the one before it (RFC 4210 section 4.4). */
+const linkSchema = z.strictObject({
+  /** Label of the old root. */
+  predecessor: z.string(),
+  /** Label of the new root. */
+  successor: z.string(),
+  /** The new root's key and name, signed by the old root. */
+  newWithOldPem: z.string(),
+  /** The old root's key and name, signed by the new root. */
+  oldWithNewPem: z.string(),
+});
+
 const hierarchySchema = z.strictObject({
   version: z.literal(1),
   installation: z.string(),
@@ -56,9 +68,12 @@ const hierarchySchema = z.strictObject({
   realm: z.string(),
   mode: z.enum(['demo', 'production']),
   entries: z.array(entrySchema),
+  /** Roots that follow one another; absent while the first ones stand. */
+  links: z.array(linkSchema).optional(),
 });
 
 export type HierarchyEntry = z.infer<typeof entrySchema>;
+export type RootLink = z.infer<typeof linkSchema>;
 export type Hierarchy = z.infer<typeof hierarchySchema>;
 
 /** @throws FemtoError INTERNAL when there is no hierarchy yet, or the file is not one */
