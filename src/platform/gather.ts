@@ -7,9 +7,12 @@
 export interface GatherOptions {
   /** Calls in one run; default 128. */
   readonly rowsMax?: number;
-  /** Runs under way at once, where one takes longer than `patienceMs`; default 4. */
+  /** Runs under way at once, where one takes longer than calls wait; default 4. */
   readonly runsMax?: number;
-  /** How long calls wait for a run that is under way before they go beside it, milliseconds; default 20. */
+  /**
+   * How long calls wait for a run that is under way before they go beside it, milliseconds; default 20. On a busy machine
+   * every run is slow, and going beside it would only make it slower: they wait a few times what runs took of late.
+   */
   readonly patienceMs?: number;
   /** May one row have spoilt the run for its neighbours? Then each is run alone; otherwise all of them fail. Default: no. */
   readonly isRowFault?: (thrown: unknown) => boolean;
@@ -24,6 +27,7 @@ export function gather<Input, Output>(
   let running = 0;
   let scheduled = false;
   let timer: NodeJS.Timeout | undefined;
+  let usualMs = 0;
 
   const schedule = (): void => {
     if (scheduled || waiting.length === 0) return;
@@ -31,7 +35,10 @@ export function gather<Input, Output>(
       scheduled = true;
       setImmediate(leave);
     } else if (running < runsMax) {
-      timer ??= setTimeout(leave, patienceMs);
+      timer ??= setTimeout(
+        leave,
+        Math.min(Math.max(patienceMs, usualMs * SLOW_TIMES), patienceMs * PATIENCE_TIMES_MAX),
+      );
     }
   };
   const leave = (): void => {
@@ -42,8 +49,10 @@ export function gather<Input, Output>(
     waiting = waiting.slice(rowsMax);
     if (rows.length === 0) return;
     running += 1;
+    const startMs = performance.now();
     void settle(rows, runSet, isRowFault).finally(() => {
       running -= 1;
+      usualMs += (performance.now() - startMs - usualMs) / USUAL_RUNS;
       schedule();
     });
     schedule();
@@ -54,6 +63,11 @@ export function gather<Input, Output>(
       schedule();
     });
 }
+
+/** A run is held up, and not only slow, when it takes so many times what the last few took. */
+const SLOW_TIMES = 4;
+const USUAL_RUNS = 8;
+const PATIENCE_TIMES_MAX = 20;
 
 interface Waiting<Input, Output> {
   readonly input: Input;

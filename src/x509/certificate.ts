@@ -56,8 +56,15 @@ export function readCertificate(der: Buffer): Certificate {
 
 /** Does the issuer's key verify this signature? Says nothing about names, times or extensions. */
 export function verifyCertificateSignature(certificate: Certificate, issuerSpki: Spki): boolean {
-  return verifySignature(certificate.signatureAlgorithm, certificate.tbsDer, issuerSpki, certificate.signature);
+  if (SIGNED_BY.get(certificate)?.equals(issuerSpki.spkiDer)) return true;
+  const { signatureAlgorithm, tbsDer, signature } = certificate;
+  if (!verifySignature(signatureAlgorithm, tbsDer, issuerSpki, signature)) return false;
+  SIGNED_BY.set(certificate, issuerSpki.spkiDer);
+  return true;
 }
+
+/** By certificate as it was read: the key that was seen to have signed it. Neither ever changes. */
+const SIGNED_BY = new WeakMap<Certificate, Buffer>();
 
 export function certificatePem(der: Buffer): string {
   return pemBlock('CERTIFICATE', der);

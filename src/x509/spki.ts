@@ -54,6 +54,17 @@ export function readSpki(spkiDer: Buffer, options: { allowRsa?: boolean } = {}):
  * costs about twice as much.
  */
 export function importPublicKey(spki: Spki): KeyObject {
+  const known = IMPORTED.get(spki);
+  if (known !== undefined) return known;
+  const key = keyObjectOf(spki);
+  IMPORTED.set(spki, key);
+  return key;
+}
+
+/** Importing costs as much as verifying, and many keys verify more than once. Bounded by what is read of them. */
+const IMPORTED = new WeakMap<Spki, KeyObject>();
+
+function keyObjectOf(spki: Spki): KeyObject {
   if (spki.algorithm === 'RSA') return createPublicKey({ key: spki.spkiDer, format: 'der', type: 'spki' });
   const coordinateBytes = (spki.keyBits.length - 1) / 2;
   return createPublicKey({

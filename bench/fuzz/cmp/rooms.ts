@@ -165,13 +165,12 @@ const authentication: AuthenticationDeps = {
     successions: async () => [],
     refresh: async () => undefined,
   },
-  registry: { unitById: async () => UNIT },
   certificates: {
-    record: async (_, { issuerId, serial }) =>
-      Object.values(HOLDERS)
-        .map(({ record }) => record)
-        .find((record) => record?.issuerId === issuerId && record.serial.equals(serial)) ?? null,
-    status: async () => 'good',
+    credential: async (_, { issuerId, serial }) => {
+      const records = Object.values(HOLDERS).flatMap(({ record }) => record ?? []);
+      const record = records.find((known) => known.issuerId === issuerId && known.serial.equals(serial));
+      return record === undefined ? null : { record, unit: UNIT, status: 'good' };
+    },
   },
   vendors: {
     unitOf: async ({ der }) => (der.equals(HOLDERS.vendor.certificate.der) ? UNIT : null),

@@ -1,19 +1,17 @@
 import type { Clock } from '../../platform/clock.js';
 import type { Transactor } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
-import { type Certificate, readCertificate } from '../../x509/certificate.js';
-import type { CertificateReader } from '../issuance/index.js';
+import type { Certificate } from '../../x509/certificate.js';
+import { rememberedCertificate } from '../../x509/remembered-certificate.js';
 import type { Issuer, OwnCredential, Unit } from '../model/index.js';
-import type { IssuerDirectory, Registry } from '../registry/index.js';
-import type { CredentialStatusReader } from '../status/index.js';
-import type { PresentedCertificate, ProvedCredential } from './credential.js';
+import type { IssuerDirectory } from '../registry/index.js';
+import type { CredentialReader, PresentedCertificate, ProvedCredential } from './credential.js';
 
 export interface AuthenticationDeps {
   readonly transactor: Transactor;
   readonly clock: Clock;
   readonly issuers: IssuerDirectory;
-  readonly registry: Pick<Registry, 'unitById'>;
-  readonly certificates: Pick<CertificateReader, 'record'> & CredentialStatusReader;
+  readonly certificates: CredentialReader;
   /** Certificates of makers' own CAs. */
   readonly vendors: VendorJudge;
   /** A certificate that chains to us and is in no record (AUD-2): entered as revoked, alarmed. */
@@ -41,7 +39,7 @@ export async function authenticateCredential(
   deps: AuthenticationDeps,
   presented: PresentedCertificate,
 ): Promise<ProvedCredential> {
-  const certificate = readCertificate(presented.der);
+  const certificate = rememberedCertificate(presented.der);
   const issuer = await deps.issuers.bySpkiOrSignature(certificate);
   if (issuer === null) return authenticateVendor(deps, presented, certificate);
   const kind = KIND_BY_ISSUER[issuer.kind];
@@ -54,15 +52,15 @@ export async function authenticateCredential(
   }
   const tx = deps.transactor.read;
   const key = { issuerId: issuer.id, serial: certificate.serial, notAfter: certificate.notAfter };
-  const record = await deps.certificates.record(tx, key);
-  if (record === null) await deps.onUnrecorded(certificate, issuer, presented.address);
+  const recorded = await deps.certificates.credential(tx, key);
+  if (recorded === null) await deps.onUnrecorded(certificate, issuer, presented.address);
   // An ECDSA signature can be rewritten without the key: only the very bytes we recorded are ours.
-  if (!record?.der.equals(certificate.der)) {
+  if (!recorded?.record.der.equals(certificate.der)) {
     throw new FemtoError('NOT_RECORDED', 'The certificate chains to us but is not in the record; treat it as forged.', {
       facts: { issuer: issuer.label, serial: certificate.serial.toString('hex') },
     });
   }
-  const unit = record.unitId === null ? null : await deps.registry.unitById(tx, record.unitId);
+  const { record, unit, status } = recorded;
   if (unit === null) throw new FemtoError('UNREGISTERED', 'The certificate belongs to no unit; look at its record.');
   return {
     kind,
@@ -70,7 +68,7 @@ export async function authenticateCredential(
     issuer,
     record,
     unit,
-    status: await deps.certificates.status(tx, key),
+    status,
     provedAt: presented.provedAt,
     address: presented.address,
   };

@@ -1,4 +1,6 @@
-import type { CertificateRecord } from '../model/index.js';
+import type { Transaction } from '../../platform/db/transaction.js';
+import type { CertificateKey } from '../issuance/index.js';
+import type { CertificateRecord, ProvedCredential, Unit } from '../model/index.js';
 
 export type { ProvedCredential } from '../model/index.js';
 
@@ -9,6 +11,19 @@ export interface PresentedCertificate {
   readonly chain: readonly Buffer[];
   readonly provedAt: Date;
   readonly address: string;
+}
+
+/** What our record says of a certificate, in one snapshot. */
+export interface RecordedCredential {
+  readonly record: CertificateRecord;
+  /** Null for a machine's. */
+  readonly unit: Unit | null;
+  readonly status: ProvedCredential['status'];
+}
+
+export interface CredentialReader {
+  /** Null when the certificate is in no record. */
+  credential(tx: Transaction, key: CertificateKey): Promise<RecordedCredential | null>;
 }
 
 /** A request's freshness, whichever protocol carried it. */

@@ -55,14 +55,8 @@ export async function issueFirst(
     },
   });
   // 9. The answer.
-  const slot = await deps.lineages.slotBySerial(deps.transactor.read, certificate.issuerId, certificate.serial);
-  return {
-    certificate,
-    generation: slot?.generation ?? 1,
-    renewFrom: slot?.renewFrom ?? certificate.notAfter,
-    renewUntil: slot?.renewUntil ?? certificate.notAfter,
-    repeated: false,
-  };
+  const { generation, renewFrom, renewUntil } = certificate;
+  return { certificate, generation: generation ?? 1, renewFrom, renewUntil, repeated: false };
 }
 
 /** `NET_UNKNOWN` is soft evidence in the record and stops nobody (rules 5.5). */

@@ -63,8 +63,14 @@ export interface SuccessorClaim {
   readonly closesLineageId?: number;
 }
 
+/** What is recorded, and when its unit should come again. */
+export interface IssuedCertificate extends CertificateRecord {
+  readonly renewFrom: Date;
+  readonly renewUntil: Date;
+}
+
 export type IssuanceOutcome =
-  | { readonly ok: true; readonly certificate: CertificateRecord }
+  | { readonly ok: true; readonly certificate: IssuedCertificate }
   | { readonly ok: false; readonly error: FemtoError };
 
 /**
@@ -77,7 +83,7 @@ export type IssuanceOutcome =
  *   | LIFETIME_EXCEEDS_CEILING | RETRY_LATER (same key in flight, backlog, clock, database)
  */
 export interface Issuance {
-  issue(request: ApprovedRequest): Promise<CertificateRecord>;
+  issue(request: ApprovedRequest): Promise<IssuedCertificate>;
   /** Bulk: same steps, outcomes per row in order. */
   issueMany(requests: readonly ApprovedRequest[]): Promise<IssuanceOutcome[]>;
   /** The certificate of an earlier attempt, for an idempotent repeat (REN-3); null while it is not issued. */

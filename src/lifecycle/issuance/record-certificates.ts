@@ -4,9 +4,8 @@ import type { Transaction, Transactor } from '../../platform/db/transaction.js';
 import { asFemtoError, FemtoError } from '../../platform/errors.js';
 import { failpoint, failpointAfter } from '../../platform/failpoint.js';
 import type { Ledger } from '../../platform/ledger/ledger.js';
-import type { CertificateRecord } from '../model/index.js';
 import type { Draft } from './draft-certificate.js';
-import type { IssuanceOutcome } from './issuance.js';
+import type { IssuanceOutcome, IssuedCertificate } from './issuance.js';
 import type { IssuanceStore, LockedUnit } from './issuance-store.js';
 import { certificateFacts, subjectOf } from './ledger-facts.js';
 import { unitFault } from './record-intents.js';
@@ -187,7 +186,7 @@ async function recordWithHook(
   }
 }
 
-function recordOf({ draft, slotId, der }: SignedDraft, issuedAt: Date): CertificateRecord {
+function recordOf({ draft, slotId, der }: SignedDraft, issuedAt: Date): IssuedCertificate {
   const { request } = draft;
   return {
     issuerId: draft.issuer.id,
@@ -203,6 +202,8 @@ function recordOf({ draft, slotId, der }: SignedDraft, issuedAt: Date): Certific
     attemptId: draft.attemptId,
     issuedAt,
     der,
+    renewFrom: draft.renewFrom,
+    renewUntil: draft.renewUntil,
   };
 }
 

@@ -2,7 +2,7 @@ import { byteaArray } from '../../platform/db/bytea-array.js';
 import { oneOf } from '../../platform/db/set-statement.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { LineageSlot } from '../model/index.js';
-import type { Lineage } from './lineage.js';
+import type { Lineage, SlotView } from './lineage.js';
 import type { CertificateName, ConfirmedSlot, LineageStore, SlotConfirmation } from './lineage-store.js';
 
 const SLOT = `s.id, s.lineage_id AS "lineageId", s.unit_id AS "unitId", s.generation, s.state, s.spki_hash AS "spkiHash",
@@ -14,6 +14,7 @@ const LINEAGE = `id, unit_id AS "unitId", state, opened_at AS "openedAt", closed
   close_reason AS "closeReason", token_hash AS "tokenHash", last_soft_at AS "lastSoftAt"`;
 
 const slotBySerial = oneOf(slotsBySerial);
+const viewBySerial = oneOf(viewsBySerial);
 const slotsOfLineage = oneOf(slotsOfLineages);
 const lineage = oneOf((tx, ids: readonly number[]) => lineagesById(tx, ids, ''));
 // In id order, so that two sets with crossed lineages wait for each other instead of deadlocking.
@@ -22,6 +23,7 @@ const confirm = oneOf(confirmSlots);
 
 export const lineageStore: LineageStore = {
   slotBySerial: (tx, issuerId, serial) => slotBySerial(tx, { issuerId, serial }),
+  viewBySerial: (tx, issuerId, serial) => viewBySerial(tx, { issuerId, serial }),
   slotsByKey: async (tx, spkiHash) => {
     const sql = `SELECT ${SLOT} FROM lineage_slot s WHERE s.spki_hash = $1 ORDER BY s.id DESC`;
     return (await tx.query<LineageSlot>(sql, [spkiHash])).rows;
@@ -103,6 +105,47 @@ async function slotsBySerial(tx: Transaction, names: readonly CertificateName[])
   );
   const found = new Map(rows.map(({ n, ...slot }) => [n, slot]));
   return names.map((_, index) => found.get(index + 1) ?? null);
+}
+
+type ViewRow = LineageSlot & {
+  readonly n: number;
+  readonly presentedId: number;
+  readonly lineageState: Lineage['state'];
+  readonly openedAt: Date;
+  readonly closedAt: Date | null;
+  readonly closeReason: string | null;
+  readonly tokenHash: Buffer | null;
+  readonly lastSoftAt: Date | null;
+};
+
+async function viewsBySerial(tx: Transaction, names: readonly CertificateName[]): Promise<(SlotView | null)[]> {
+  const { rows } = await tx.query<ViewRow>(
+    `SELECT k.n::int AS n, p.id AS "presentedId", l.state AS "lineageState", l.opened_at AS "openedAt",
+       l.closed_at AS "closedAt", l.close_reason AS "closeReason", l.token_hash AS "tokenHash",
+       l.last_soft_at AS "lastSoftAt", ${SLOT}
+     FROM unnest($1::smallint[], $2::bytea[]) WITH ORDINALITY AS k(issuer_id, serial, n)
+       JOIN lineage_slot p ON p.issuer_id = k.issuer_id AND p.serial = k.serial
+       JOIN lineage l ON l.id = p.lineage_id
+       JOIN lineage_slot s ON s.lineage_id = l.id
+     ORDER BY k.n, s.generation, s.id`,
+    [names.map(({ issuerId }) => issuerId), byteaArray(names.map(({ serial }) => serial))],
+    { preparedAs: 'lineages-by-serial' },
+  );
+  const rowsOf = new Map<number, ViewRow[]>();
+  for (const row of rows) {
+    const known = rowsOf.get(row.n);
+    if (known === undefined) rowsOf.set(row.n, [row]);
+    else known.push(row);
+  }
+  return names.map((_, index) => slotViewOf(rowsOf.get(index + 1) ?? []));
+}
+
+function slotViewOf(slots: readonly ViewRow[]): SlotView | null {
+  const slot = slots.find(({ id, presentedId }) => id === presentedId);
+  if (slot === undefined) return null;
+  const { lineageId, unitId, lineageState: state, openedAt, closedAt, closeReason, tokenHash, lastSoftAt } = slot;
+  const lineage = { id: lineageId, unitId, state, openedAt, closedAt, closeReason, tokenHash, lastSoftAt };
+  return { slot, view: { lineage, slots } };
 }
 
 async function slotsOfLineages(tx: Transaction, lineageIds: readonly number[]): Promise<LineageSlot[][]> {

@@ -1,10 +1,12 @@
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { LineageSlot } from '../model/index.js';
-import type { ConfirmedBy, Lineage, LineageState } from './lineage.js';
+import type { ConfirmedBy, Lineage, LineageState, SlotView } from './lineage.js';
 
 /** Rows of `lineage` and `lineage_slot`. Only the lineage room and issuance's T1/T2 write them. */
 export interface LineageStore {
   slotBySerial(tx: Transaction, issuerId: number, serial: Buffer): Promise<LineageSlot | null>;
+  /** The slot with its lineage and all slots of that, in one snapshot. */
+  viewBySerial(tx: Transaction, issuerId: number, serial: Buffer): Promise<SlotView | null>;
   slotsByKey(tx: Transaction, spkiHash: Buffer): Promise<LineageSlot[]>;
   slotById(tx: Transaction, slotId: number): Promise<LineageSlot | null>;
   lineage(tx: Transaction, lineageId: number, lock: boolean): Promise<Lineage | null>;

@@ -23,6 +23,12 @@ export interface LineageView {
   readonly slots: readonly LineageSlot[];
 }
 
+/** A slot, and all that stands beside it. */
+export interface SlotView {
+  readonly slot: LineageSlot;
+  readonly view: LineageView;
+}
+
 /** How a pending slot came to be proved (rules 4). */
 export type ConfirmedBy = 'confirm-call' | 'certConf' | 'first-permit' | 'renewal';
 
@@ -35,6 +41,8 @@ export interface Lineages {
   slotBySerial(tx: Transaction, issuerId: number, serial: Buffer): Promise<LineageSlot | null>;
   /** The newest slot that holds this key, living ones first. */
   slotByKey(tx: Transaction, spkiHash: Buffer): Promise<LineageSlot | null>;
+  /** That slot with its whole lineage. */
+  viewBySerial(tx: Transaction, issuerId: number, serial: Buffer): Promise<SlotView | null>;
   view(tx: Transaction, lineageId: number): Promise<LineageView | null>;
   /** The lineage as it stays until commit: nobody else changes it, or what takes this lock first. */
   lock(tx: Transaction, lineageId: number): Promise<Lineage | null>;

@@ -20,6 +20,7 @@ export function makeLineages(deps: LineagesDeps): Lineages {
       const slots = await store.slotsByKey(tx, spkiHash);
       return slots.find(isStanding) ?? slots[0] ?? null;
     },
+    viewBySerial: (tx, issuerId, serial) => store.viewBySerial(tx, issuerId, serial),
     view: async (tx, lineageId) => viewOf(store, tx, await store.lineage(tx, lineageId, false)),
     lock: (tx, lineageId) => store.lineage(tx, lineageId, true),
     liveViewOfUnit: async (tx, unitId, options) =>

@@ -1,7 +1,8 @@
 import type { Clock } from '../../platform/clock.js';
 import type { Transaction, Transactor } from '../../platform/db/transaction.js';
-import { readCertificate, verifyCertificateSignature } from '../../x509/certificate.js';
-import { readSpki } from '../../x509/spki.js';
+import { verifyCertificateSignature } from '../../x509/certificate.js';
+import { rememberedCertificate } from '../../x509/remembered-certificate.js';
+import { readSpki, type Spki } from '../../x509/spki.js';
 import type { Issuer, IssuerKind } from '../model/index.js';
 
 /** A root and the one that follows it, each signed by the other (RFC 4210 section 4.4). */
@@ -112,12 +113,12 @@ export function makeIssuerDirectory(deps: {
     byId: (issuerId) => find(({ id }) => id === issuerId),
     byKind: async (kind) => (await current()).filter((issuer) => issuer.kind === kind && issuer.state === 'active'),
     bySpkiOrSignature: async ({ der }) => {
-      const certificate = readCertificate(der);
+      const certificate = rememberedCertificate(der);
       const { aki } = certificate;
       if (aki === undefined) return null;
       const issuer = await find(({ keyIdentifier }) => keyIdentifier.equals(aki));
       if (issuer === null || !issuer.subjectDer.equals(certificate.issuerDer)) return null;
-      return verifyCertificateSignature(certificate, readSpki(issuer.spkiDer)) ? issuer : null;
+      return verifyCertificateSignature(certificate, spkiOf(issuer)) ? issuer : null;
     },
     successions: async () => {
       await current();
@@ -127,4 +128,15 @@ export function makeIssuerDirectory(deps: {
       await refresh();
     },
   };
+}
+
+const SPKIS = new WeakMap<Issuer, Spki>();
+
+/** Read once a row, so that its key is imported once. */
+function spkiOf(issuer: Issuer): Spki {
+  const known = SPKIS.get(issuer);
+  if (known !== undefined) return known;
+  const spki = readSpki(issuer.spkiDer);
+  SPKIS.set(issuer, spki);
+  return spki;
 }

@@ -1,5 +1,5 @@
 import { FemtoError } from '../../platform/errors.js';
-import type { LineageView, Verdict } from '../lineage/index.js';
+import type { LineageView, SlotView, Verdict } from '../lineage/index.js';
 import type { LineageSlot, ProvedCredential, Unit } from '../model/index.js';
 import type { RenewalDeps } from './renewal-deps.js';
 
@@ -29,14 +29,11 @@ export function windowOf({ generation, renewFrom, renewUntil }: LineageSlot) {
 
 /** Slot and lineage of the presented certificate. */
 export async function lineageOf(
-  deps: Pick<RenewalDeps, 'lineages' | 'transactor'>,
+  { lineages, transactor }: Pick<RenewalDeps, 'lineages' | 'transactor'>,
   { record }: ProvedCredential,
-): Promise<{ view: LineageView; slot: LineageSlot }> {
-  const tx = deps.transactor.read;
-  const slot = record === null ? null : await deps.lineages.slotBySerial(tx, record.issuerId, record.serial);
-  const view = slot === null ? null : await deps.lineages.view(tx, slot.lineageId);
-  if (slot === null || view === null) {
+): Promise<SlotView> {
+  const found = record === null ? null : await lineages.viewBySerial(transactor.read, record.issuerId, record.serial);
+  if (found === null)
     throw new FemtoError('NOT_RECORDED', 'The certificate belongs to no lineage; look at its record.');
-  }
-  return { view, slot };
+  return found;
 }

@@ -113,10 +113,12 @@ type RenewalTry = Presented & {
 
 async function judgeAndAct(deps: RenewalDeps, presented: RenewalTry): Promise<RenewalAnswer> {
   // 4. Predecessor and lineage, from the certificate's own slot: a name in the request means nothing.
-  const { view, slot } = await lineageOf(deps, presented.credential);
+  const [{ view, slot }, profile] = await Promise.all([
+    lineageOf(deps, presented.credential),
+    profileOf(deps, presented.unit),
+  ]);
   await contestReplacedHead(deps, presented, view, slot);
   // 5. The verdict, pure.
-  const profile = await profileOf(deps, presented.unit);
   const verdict = judgeRenewal({
     now: deps.clock.now(),
     lineageState: view.lineage.state,
@@ -195,9 +197,8 @@ async function issueNext(
       : {}),
   });
   // 8. The answer.
-  const issued = await deps.lineages.slotBySerial(deps.transactor.read, certificate.issuerId, certificate.serial);
-  if (issued === null) throw new FemtoError('INTERNAL', 'The new certificate has no slot; check the ledger.');
-  return { certificate, ...windowOf(issued), repeated: false };
+  const { renewFrom, renewUntil } = certificate;
+  return { certificate, generation: verdict.generation, renewFrom, renewUntil, repeated: false };
 }
 
 async function refuse(deps: RenewalDeps, judged: Judged<'refuse'>): Promise<FemtoError> {

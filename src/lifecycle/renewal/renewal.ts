@@ -63,6 +63,8 @@ export interface SettleRequest {
   readonly credential: ProvedCredential;
   readonly certificate: { readonly issuerId: number; readonly serial: Buffer; readonly notAfter: Date };
   readonly accepted: boolean;
+  /** The protocol's own end, in the same commit. */
+  readonly withSettled?: (tx: Transaction) => Promise<void>;
 }
 
 export interface Confirmation {

@@ -10,7 +10,7 @@ import type { RenewalDeps } from './renewal-deps.js';
  */
 export async function settleIssued(
   deps: RenewalDeps,
-  { credential, certificate, accepted }: SettleRequest,
+  { credential, certificate, accepted, withSettled }: SettleRequest,
 ): Promise<void> {
   checkGood(credential);
   const { unit } = credential;
@@ -39,5 +39,6 @@ export async function settleIssued(
       await deps.lineages.refuseSlot(tx, { slotId: slot.id, at, actor });
       await deps.registry.touchContact(tx, unit.id, at);
     }
+    await withSettled?.(tx);
   });
 }

@@ -1,4 +1,5 @@
 import { timingSafeEqual } from 'node:crypto';
+import type { Transaction } from '../../platform/db/transaction.js';
 import { type CertStatusView, CmpFault, matchesCertHash, readPkiMessage } from '../../x509/cmp/index.js';
 import type { CmpDeps, RaCredential } from './cmp-deps.js';
 import type { ProvedMessage } from './exchange.js';
@@ -9,8 +10,7 @@ import type { StoredTransaction } from './transaction-store.js';
 
 /**
  * certConf: the unit's own word on its certificate, signed by the key that asked for it over our last nonce (REN-3). The
- * certificate's fate is settled before pkiConf is stored, so that after a crash in between the same message settles it again,
- * which is harmless.
+ * certificate's fate and pkiConf are stored in one commit.
  *
  * @returns pkiConf, in both cases
  * @throws CmpFault; FemtoError as Renewal.settleIssued. The exchange then stands as it was.
@@ -31,14 +31,20 @@ export async function confirmCertificate(deps: CmpDeps, ra: RaCredential, proved
   if (!accepted && sender.kind === 'mac') {
     throw new CmpFault('notAuthorized', 'a bootstrap certificate stands until a depot ends it');
   }
-  const settler = provedSince(sender, ourNonceAt);
-  if (settler.kind === 'signature') {
-    await deps.renewal.settleIssued({ credential: settler.credential, certificate, accepted });
-  }
   const mac = sender.kind === 'mac' ? sender : null;
   const { der, nonce, at } = speak(deps, ra, { body: { kind: 'pkiConf' }, to: message, mac });
-  const closed = { ...key, hash, recipNonce: ourNonce, response: der, ourNonce: nonce, at };
-  if (await deps.store.close(deps.transactor.read, closed)) return der;
+  const ending = { ...key, hash, recipNonce: ourNonce, response: der, ourNonce: nonce, at };
+  let isClosed = false;
+  const close = async (tx: Transaction): Promise<void> => {
+    isClosed = await deps.store.close(tx, ending);
+  };
+  const settler = provedSince(sender, ourNonceAt);
+  if (settler.kind === 'mac') await close(deps.transactor.read);
+  else {
+    const { credential } = settler;
+    await deps.renewal.settleIssued({ credential, certificate, accepted, withSettled: close });
+  }
+  if (isClosed) return der;
   const after = await deps.store.find(deps.transactor.read, key);
   if (after?.lastHash.equals(hash) && after.response !== null) return after.response;
   throw new CmpFault('certConfirmed', 'the certificate was confirmed or refused before');

@@ -1,10 +1,11 @@
 import type { Unit } from '../../lifecycle/model/index.js';
 import type { Tolerance } from '../../lifecycle/registry/index.js';
 import { asFemtoError } from '../../platform/errors.js';
-import { type Certificate, readCertificate } from '../../x509/certificate.js';
+import type { Certificate } from '../../x509/certificate.js';
 import { CmpFault, verifySignatureProtection } from '../../x509/cmp/index.js';
 import { nameAttributes, onlyAttribute } from '../../x509/distinguished-name.js';
 import { OID } from '../../x509/oids.js';
+import { rememberedCertificate } from '../../x509/remembered-certificate.js';
 import { type CheckedMessage, isOpening } from './check-header.js';
 import type { CmpDeps } from './cmp-deps.js';
 import type { SeenCertificate } from './transaction-store.js';
@@ -29,13 +30,13 @@ export async function protectingCertificate(deps: CmpDeps, message: CheckedMessa
   const { extraCerts, senderKid } = message;
   const [first, ...others] = extraCerts;
   if (first === undefined) return certificateOnRecord(deps, message);
-  const certificate = readCertificate(first);
+  const certificate = rememberedCertificate(first);
   if (isNamed(certificate, senderKid)) return { certificate, others, needs: [] };
   const later = others.map(readable).find((other) => other?.ski !== undefined && isNamed(other, senderKid));
   if (later === undefined) {
     throw new CmpFault('badMessageCheck', 'senderKID is not the key identifier of the first certificate in extraCerts');
   }
-  const rest = extraCerts.filter((der) => der !== later.der);
+  const rest = extraCerts.filter((der) => !der.equals(later.der));
   return { certificate: later, others: rest, needs: ['extra-certs-any-order'] };
 }
 
@@ -43,7 +44,7 @@ export async function protectingCertificate(deps: CmpDeps, message: CheckedMessa
 async function certificateOnRecord(deps: CmpDeps, message: CheckedMessage): Promise<Found> {
   const opens = isOpening(message.body.kind);
   for (const { der, others } of await (opens ? seenBefore(deps, message) : ofThisExchange(deps, message))) {
-    const certificate = readCertificate(der);
+    const certificate = rememberedCertificate(der);
     if (!isNamed(certificate, message.senderKid) || !verifySignatureProtection(message, certificate.spki)) continue;
     return { certificate, others, needs: opens ? ['extra-certs-absent'] : [] };
   }
@@ -81,7 +82,7 @@ async function vendorsBefore(deps: CmpDeps, senderKid: Buffer): Promise<SeenCert
   const found: SeenCertificate[] = [];
   for (const seen of await deps.store.vendorCertificates(tx, senderKid)) {
     if (found.some(({ der }) => der.equals(seen.der))) continue;
-    const unit = await deps.registry.unitByVendorKey(tx, readCertificate(seen.der).spki.spkiHash);
+    const unit = await deps.registry.unitByVendorKey(tx, rememberedCertificate(seen.der).spki.spkiHash);
     if (unit !== null && (await mayLeaveOut(deps, unit))) found.push(seen);
   }
   return found;
@@ -103,7 +104,7 @@ function commonNameOf(nameDer: Buffer): string | undefined {
 
 /** Undefined for what protects nothing here: form, or a key that we would refuse. */
 function readable(der: Buffer): Certificate | undefined {
-  return unlessUnreadable(() => readCertificate(der));
+  return unlessUnreadable(() => rememberedCertificate(der));
 }
 
 function unlessUnreadable<T>(read: () => T): T | undefined {
