@@ -1,15 +1,15 @@
 import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs';
 import { createConnection } from 'node:net';
-import { join, resolve } from 'node:path';
+import { join } from 'node:path';
 import { crlHealth } from '../lifecycle/status/index.js';
 import { critical, type DoctorCheck, fine, warning } from '../operator/cli/finding.js';
 import { type Config, loadConfig } from '../platform/config/config.js';
-import { dataPaths, holderOf } from '../platform/data-directory.js';
+import { type DataPaths, dataPaths, holderOf } from '../platform/data-directory.js';
 import { openPool } from '../platform/db/pool.pg.js';
 import { asFemtoError } from '../platform/errors.js';
 import { dialHosts } from '../platform/hsm/dial-signer.js';
 import { hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
-import { openLinkIdentity } from '../platform/hsm/link-identity.js';
+import { linkKeyPath, openLinkIdentity } from '../platform/hsm/link-identity.js';
 import { PinMarker } from '../platform/hsm/pin-marker.js';
 import { readCrl } from '../x509/read-crl.js';
 import { opensslProgram, vendorAnchorLife } from './doctor-vendor.js';
@@ -33,7 +33,7 @@ export function doctorChecks(data: string): DoctorCheck[] {
     { name: 'secrets', run: async () => secretFiles(paths.secrets) },
     { name: 'hierarchy', run: async () => hierarchyLife(data) },
     { name: 'processes', run: async () => supervisor(data) },
-    { name: 'signer', run: () => signerAnswers(config()) },
+    { name: 'signer', run: () => signerAnswers(config(), paths) },
     {
       name: 'enrol-server',
       run: () => listens('enrol-server', config().listen.enrol.host, config().listen.enrol.port),
@@ -59,11 +59,11 @@ export function doctorChecks(data: string): DoctorCheck[] {
 }
 
 /** This host's signer by its probes; one of another host by a handshake in which both prove their keys. */
-async function signerAnswers(config: Config) {
-  const { places, keyFile } = config.signer;
+async function signerAnswers(config: Config, paths: DataPaths) {
+  const { places } = config.signer;
   if (places.length === 0) return listens('signer', config.metrics.host, config.metrics.signer);
   try {
-    const socket = await dialHosts(places, openLinkIdentity(resolve(keyFile)))('ca');
+    const socket = await dialHosts(places, openLinkIdentity(linkKeyPath(paths, 'enrol')))('ca');
     socket.destroy();
     return fine(`${places.length} on other hosts, one at least answers`);
   } catch (thrown) {

@@ -35,7 +35,7 @@ await runApp('enrol-server', async (app) => {
   const { log, config, paths } = app;
   const core = wireCore(app.database({ connectionsMax: DATABASE_CONNECTIONS_MAX }).transactor);
   const alarm = (what: string, facts: Record<string, unknown>): void => log.error({ alarm: true, ...facts }, what);
-  const signer = openSigner(config, paths.run, 'enrol');
+  const signer = openSigner(config, paths, 'enrol');
   const issuance = wireIssuance(core, {
     signer,
     operator: config.operator,

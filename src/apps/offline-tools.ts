@@ -8,7 +8,7 @@ import {
   rmSync,
   writeFileSync,
 } from 'node:fs';
-import { join, resolve } from 'node:path';
+import { dirname, join, resolve } from 'node:path';
 import { Readable } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
@@ -28,7 +28,7 @@ import { openPool, type Pool } from '../platform/db/pool.pg.js';
 import { FemtoError } from '../platform/errors.js';
 import { barKey } from '../platform/hsm/barred-keys.js';
 import { type HierarchyEntry, hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
-import { makeLinkKey, readLinkKey } from '../platform/hsm/link-identity.js';
+import { linkKeyPath, makeLinkKey, readLinkKey } from '../platform/hsm/link-identity.js';
 import { ocspAskerIfServed } from './ask-ocsp.js';
 import { ceremonyWithTokens, extensionWithTokens, rootCrlsWithTokens } from './ceremony.js';
 import { doctorChecks, effectiveConfig } from './doctor-checks.js';
@@ -99,13 +99,14 @@ export const offlineTools: OfflineTools = {
       return { exitCode: report.exitCode, table: auditTable(report), report };
     });
   },
-  checkLedger: (data) =>
+  checkLedger: (data, otherSigners) =>
     withDatabaseUrl(data, async (databaseUrl) => {
       const { host, port } = effectiveConfig(data).listen.status;
       const askOcsp = await ocspAskerIfServed(`http://${host.includes(':') ? `[${host}]` : host}:${port}`);
       const report = await checkLedger({
         databaseUrl,
         paths: dataPaths(data),
+        otherSigners,
         auditCertificates: auditCertificatesOf(data),
         ...(askOcsp !== null && { askOcsp }),
       });
@@ -117,10 +118,11 @@ export const offlineTools: OfflineTools = {
       ...(await exportLedger(source, out, dataPaths(data).anchors)),
     })),
   backup: (data, out, onTable) => withDatabase(data, (pool) => backup(pool, data, out, onTable)),
-  signerLinkKey: (file) => {
-    const path = resolve(file);
+  signerLinkKey: (data, end) => {
+    const path = linkKeyPath(dataPaths(data), end);
+    mkdirSync(dirname(path), { recursive: true, mode: 0o700 });
     const made = makeLinkKey(path);
-    return { file: path, made, spkiSha256: readLinkKey(path).spkiSha256 };
+    return { end, file: path, made, spkiSha256: readLinkKey(path).spkiSha256 };
   },
   reset: (data) => {
     const pid = holderOf(data);

@@ -18,7 +18,7 @@ await runApp('rotation-worker', async ({ config, paths, log, probes, database })
     throw new FemtoError('BAD_REQUEST', 'The worker needs a database: set DATABASE_URL, or start it with npm start.');
   }
   const core = wireCore(database({ connectionsMax: DATABASE_CONNECTIONS_MAX }).transactor);
-  const signer = openSigner(config, paths.run, 'worker');
+  const signer = openSigner(config, paths, 'worker');
   const worker = await startWorker({
     core,
     signer,

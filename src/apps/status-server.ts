@@ -39,7 +39,7 @@ void runApp('status-server', async (app) => {
     { machines: core.machines, clock: core.clock, log, certificateOf: certificateDer(core) },
     { kind: 'time', name: processKeyName('time') },
   );
-  const signer = openSigner(config, paths.run, 'status');
+  const signer = openSigner(config, paths, 'status');
   const refusals = makeRefusalCounter(openRefusalStore(primary.transactor), (err) =>
     log.warn({ err }, 'refusals are not written'),
   );

@@ -11,6 +11,7 @@ import { type DataPaths, holdDataDirectory } from '../platform/data-directory.js
 import { migrate } from '../platform/db/migrate.js';
 import { openPool } from '../platform/db/pool.pg.js';
 import { FemtoError } from '../platform/errors.js';
+import { signerConfigPath } from '../platform/hsm/signer-config.js';
 import { createLogger, type Logger } from '../platform/log.js';
 import { RotatingFile } from '../platform/rotating-file.js';
 import { type ActResult, actLine } from './act-result.js';
@@ -164,7 +165,7 @@ async function startProcesses(
     );
     return made;
   };
-  const isSignerHere = context.config.signer.places.length === 0;
+  const isSignerHere = context.config.signer.places.length === 0 || existsSync(signerConfigPath(context.paths.root));
   const signer = isSignerHere ? await startAll('signer', ['signer']) : [];
   await ensureServices(context);
   const names = PROCESS_NAMES.filter((name) => name !== 'signer');

@@ -43,10 +43,17 @@ const START = fileURLToPath(new URL('../../bin/start.mjs', import.meta.url));
  * @param settings  laid over the free ports
  * @param ceremonyFirst  `femtopki ca init` makes the hierarchy beforehand, so that the start is not a first run and tells
  *   no story
+ * @param launcher  a command that starts it, e.g. inside a network namespace
  * @param dataDir   an earlier installation's directory, to start it again
  */
 export async function startInstallation(
-  options: { args?: readonly string[]; settings?: ConfigInput; dataDir?: string; ceremonyFirst?: boolean } = {},
+  options: {
+    args?: readonly string[];
+    settings?: ConfigInput;
+    dataDir?: string;
+    ceremonyFirst?: boolean;
+    launcher?: readonly string[];
+  } = {},
 ): Promise<TestInstallation> {
   const dataDir = options.dataDir ?? mkdtempSync(join(tmpdir(), 'fp-inst-'));
   const file = join(dataDir, 'femtopki.yaml');
@@ -60,7 +67,8 @@ export async function startInstallation(
     const ceremony = ['--data', dataDir, 'ca', 'init', '--ceremony', CEREMONY];
     await promisify(execFile)(process.execPath, [COMMAND, ...ceremony], { env: environment });
   }
-  const child = spawn(process.execPath, [START, '--data', dataDir, ...(options.args ?? [])], {
+  const command = [...(options.launcher ?? []), process.execPath, START, '--data', dataDir, ...(options.args ?? [])];
+  const child = spawn(command[0] as string, command.slice(1), {
     stdio: ['ignore', 'pipe', 'pipe'],
     env: environment,
   });

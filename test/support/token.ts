@@ -235,7 +235,8 @@ function templateDir(statusUrl: string): string {
 }
 
 /** SoftHSM's own files hold absolute paths. */
-function relocate(dataDir: string): void {
+/** A copied data directory's token is the copy's own from here on. */
+export function relocate(dataDir: string): void {
   for (const folder of ['signer', join('ca', 'offline')]) {
     const path = join(dataDir, folder, 'softhsm2.conf');
     const text = readFileSync(path, 'utf8').replace(

@@ -25,6 +25,8 @@ export interface CheckLedgerOptions {
   readonly databaseUrl: string;
   /** Data directory of the installation; absent: only the database is looked at, and the rest is said not to be run. */
   readonly paths?: Pick<DataPaths, 'crl' | 'signer' | 'logs' | 'anchors' | 'secrets'>;
+  /** State directories of signers on other hosts, or copies of them. */
+  readonly otherSigners?: readonly string[];
   /** PEM. */
   readonly auditCertificates: readonly string[];
   /** How to ask the running status server; absent: OCSP is not compared. */
@@ -37,7 +39,8 @@ export interface CheckLedgerOptions {
 const STOPPED_MS = 30_000;
 
 export async function checkLedger(options: CheckLedgerOptions): Promise<LedgerCheckReport> {
-  const journal = options.paths === undefined ? null : journalSnapshot(options.paths.signer);
+  const signers = [...(options.paths === undefined ? [] : [options.paths.signer]), ...(options.otherSigners ?? [])];
+  const journals = signers.flatMap(journalSnapshot);
   const pool = openPool(options.databaseUrl, {
     applicationName: 'check-ledger',
     connectionsMax: 1,
@@ -59,7 +62,7 @@ export async function checkLedger(options: CheckLedgerOptions): Promise<LedgerCh
     const evidence: Evidence = {
       tx,
       asOf,
-      journal,
+      journals,
       crlDir: options.paths?.crl ?? null,
       logDirs: options.paths === undefined ? [] : [options.paths.logs],
       secrets: options.paths === undefined ? [] : secretsOf(options.paths.secrets),
@@ -121,11 +124,11 @@ async function verifyWhole({ databaseUrl, paths, auditCertificates }: CheckLedge
 }
 
 /** Before the database's snapshot: what is journalled here has its intent committed there. */
-function journalSnapshot(signerDir: string): JournalSnapshot | null {
-  if (!existsSync(signerDir)) return null;
+function journalSnapshot(signerDir: string): JournalSnapshot[] {
+  if (!existsSync(signerDir)) return [];
   const sizes = { ca: 0, ocsp: 0, audit: 0 };
   for (const keyClass of KEY_CLASSES) for (const _ of readJournal(signerDir, keyClass)) sizes[keyClass] += 1;
-  return sizes.ca + sizes.ocsp + sizes.audit === 0 ? null : { dir: signerDir, sizes };
+  return sizes.ca + sizes.ocsp + sizes.audit === 0 ? [] : [{ dir: signerDir, sizes }];
 }
 
 /** What must not turn up elsewhere. A file that this account may not read is somebody else's to check. */

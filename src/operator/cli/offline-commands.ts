@@ -1,7 +1,8 @@
 import { createInterface } from 'node:readline/promises';
 import { Presets, SingleBar } from 'cli-progress';
-import { type Command, Option } from 'commander';
+import { Argument, type Command, Option } from 'commander';
 import { FemtoError } from '../../platform/errors.js';
+import { LINK_ENDS, type LinkEnd } from '../../platform/hsm/link-identity.js';
 import { addCaRollover } from './ca-commands.js';
 import { globalsOf, withExamples } from './command-context.js';
 import { EXIT } from './exit-codes.js';
@@ -40,7 +41,11 @@ export interface OfflineTools {
     anchors: string | undefined;
     certificates: readonly string[];
   }): Promise<{ exitCode: number; table: string; report: unknown }>;
-  checkLedger(data: string): Promise<{ exitCode: number; table: string; report: unknown }>;
+  /** @param signerStates  state directories of signers on other hosts, or copies of them */
+  checkLedger(
+    data: string,
+    signerStates: readonly string[],
+  ): Promise<{ exitCode: number; table: string; report: unknown }>;
   export(data: string, out: string): Promise<Record<string, unknown>>;
   backup(
     data: string,
@@ -49,7 +54,7 @@ export interface OfflineTools {
   ): Promise<Record<string, unknown>>;
   reset(data: string): void;
   /** Makes the key of a line between a signer and a server on another host, where there is none. */
-  signerLinkKey(file: string): { file: string; made: boolean; spkiSha256: string };
+  signerLinkKey(data: string, end: LinkEnd): { end: LinkEnd; file: string; made: boolean; spkiSha256: string };
 }
 
 export function addOfflineCommands(program: Command, tools: OfflineTools): void {
@@ -66,16 +71,19 @@ function addSigner(program: Command, tools: OfflineTools): void {
       .command('signer')
       .description('signers on hosts of their own')
       .command('link-key')
-      .description(
-        'makes this host’s key for the line between signer and server, and prints what the other end must be told',
-      )
-      .option('--file <path>', 'where the key lies, mode 0600', './data/secrets/signer-link.key')
-      .action((options: { file: string }, command: Command) => {
-        print(tools.signerLinkKey(options.file), globalsOf(command).output);
-        note('Tell the other end spkiSha256: signer.places in femtopki.yaml, listen.clients in signer.yaml.');
+      .description('makes the key of one end of the line to a signer, and prints what the other end must be told')
+      .addArgument(new Argument('<end>', 'the signer, or the role of the process that calls it').choices(LINK_ENDS))
+      .action((end: LinkEnd, _options, command: Command) => {
+        const { data, output } = globalsOf(command);
+        print(tools.signerLinkKey(data, end), output);
+        note(
+          end === 'signer'
+            ? 'Tell the other hosts spkiSha256: signer.places in femtopki.yaml.'
+            : `Tell the signer's host spkiSha256, with the role ${end}: listen.clients in signer.yaml.`,
+        );
       }),
-    'signer link-key',
-    'signer link-key --file /etc/femtopki/signer-link.key -o json',
+    'signer link-key signer',
+    'signer link-key enrol --data /var/lib/femtopki -o json',
   );
 }
 
@@ -246,11 +254,13 @@ function addAudit(program: Command, tools: OfflineTools): void {
     program
       .command('check-ledger')
       .description('checks every invariant of records, CRLs, journals and ledger')
-      .action(async (_options, command: Command) => {
+      .option('--signer-state <dir...>', 'state directory of a signer on another host, or a copy of it', [])
+      .action(async ({ signerState }: { signerState: string[] }, command: Command) => {
         const { data, output } = globalsOf(command);
-        show(await tools.checkLedger(data), output);
+        show(await tools.checkLedger(data, signerState), output);
       }),
     'check-ledger',
+    'check-ledger --signer-state /mnt/signer2/state /mnt/signer3/state',
     'check-ledger -o json --data /var/lib/femtopki',
   );
 }

@@ -81,7 +81,7 @@ export const configSchema = z.strictObject({
   }),
   /** Signers on hosts of their own. Without places the signer runs on this host and is reached by its unix sockets. */
   signer: section({
-    /** In order of preference; all hold the same keys. `spkiSha256`: what femtopki signer link-key prints there. */
+    /** In order of preference, on every host the same; all hold the same keys. `spkiSha256`: what femtopki signer link-key prints there. */
     places: z
       .array(
         z.strictObject({
@@ -93,8 +93,6 @@ export const configSchema = z.strictObject({
       .max(8)
       .default([])
       .meta({ example: [{ host: 'signer1.internal', port: 8470, spkiSha256: 'a'.repeat(64) }] }),
-    /** This host's key towards them (0600): femtopki signer link-key makes it. */
-    keyFile: filePath('./data/secrets/signer-link.key').default('./data/secrets/signer-link.key'),
   }),
   listen: section({
     /** TLS: device and factory REST `/v1`, EST and CMP under `/.well-known/`. */

@@ -9,12 +9,14 @@ import {
   type X509Certificate,
 } from 'node:crypto';
 import { closeSync, fsyncSync, openSync, readFileSync, statSync, writeSync } from 'node:fs';
+import { join } from 'node:path';
 import { assembleCertificate, certificatePem } from '../../x509/certificate.js';
 import { integer, sequence, x509Time } from '../../x509/der.js';
 import { relativeName } from '../../x509/distinguished-name.js';
 import { OID } from '../../x509/oids.js';
 import { algorithmIdentifier } from '../../x509/signature-algorithm.js';
 import { FemtoError } from '../errors.js';
+import type { SignerRole } from '../signer.js';
 
 /** One end of the line between a server and a signer on another host. */
 export interface LinkIdentity {
@@ -25,7 +27,16 @@ export interface LinkIdentity {
   readonly spkiSha256: string;
 }
 
+/** Both ends: the signer, and the processes that call it, each with a key of its own because the key gives the role. */
+export const LINK_ENDS = ['signer', 'enrol', 'status', 'worker'] as const satisfies readonly (SignerRole | 'signer')[];
+export type LinkEnd = (typeof LINK_ENDS)[number];
+
 const DAY_MS = 86_400_000;
+
+/** Where a data directory keeps the link key of an end. */
+export function linkKeyPath({ signer, secrets }: { signer: string; secrets: string }, end: LinkEnd): string {
+  return end === 'signer' ? join(signer, 'link.key') : join(secrets, `signer-link-${end}.key`);
+}
 
 /** Makes a P-256 key in a new file, mode 0600. @returns false where the file is there already; it is left alone */
 export function makeLinkKey(path: string): boolean {

@@ -62,6 +62,8 @@ export function connectSigner(options: SignerClientOptions): Signer {
 /** One socket to one class process. */
 class SignerLine {
   private line: Promise<Socket> | undefined;
+  /** When this line last brought anything. */
+  private heardMs = 0;
   private nextId = 1;
   private readonly waiting = new Map<number, (results: SignResult[] | undefined, why: string) => void>();
 
@@ -74,14 +76,19 @@ class SignerLine {
     return new Promise((resolve) => {
       const id = this.nextId;
       this.nextId = (this.nextId + 1) % 0xffffffff;
-      const timer = setTimeout(() => settle(undefined, 'The signer did not answer in time.'), this.deadlineMs);
+      const line = this.connected();
+      const askedMs = performance.now();
+      const timer = setTimeout(() => {
+        settle(undefined, 'The signer did not answer in time.');
+        // Slow is one thing. Behind a cut link nothing comes at all, and no socket says so for a quarter of an hour.
+        if (this.heardMs < askedMs) this.lose(line, 'The signer fell silent.');
+      }, this.deadlineMs);
       const settle = (results: SignResult[] | undefined, why: string): void => {
         clearTimeout(timer);
         this.waiting.delete(id);
         resolve(results ?? requests.map(() => unavailable(why)));
       };
       this.waiting.set(id, settle);
-      const line = this.connected();
       line.then(
         (socket) => {
           // A row that waited for the line longer than its deadline has had its answer.
@@ -110,6 +117,7 @@ class SignerLine {
   private listen(socket: Socket, line: Promise<Socket>): void {
     const frames = new FrameReader(FRAME_BYTES_MAX);
     socket.on('data', (chunk) => {
+      this.heardMs = performance.now();
       try {
         for (const body of frames.push(chunk)) {
           const { id, results } = decodeResults(body);

@@ -47,7 +47,7 @@ const configSchema = z.strictObject({
     .strictObject({
       host: z.string().min(1),
       port: z.int().min(1).max(65_535),
-      /** This host's link key: femtopki signer link-key makes it. */
+      /** This host's link key: femtopki signer link-key signer makes it. */
       keyFile: z.string().min(1),
       /** Who may call. The key gives the role, as the socket does on this host. */
       clients: z

@@ -8,8 +8,8 @@ export interface Evidence {
   readonly asOf: Date;
   /** Published CRLs, `<label>.crl`; null: not at hand. */
   readonly crlDir: string | null;
-  /** Signer journals; null: the signer runs elsewhere. */
-  readonly journal: JournalSnapshot | null;
+  /** One a signer; none: the signers run elsewhere. */
+  readonly journals: readonly JournalSnapshot[];
   /** Directories whose files must hold no secret. */
   readonly logDirs: readonly string[];
   /** PINs and tokens to look for; never shown. */
