@@ -1,13 +1,13 @@
 /** The gateway kit with real IKEv2 and packets on the wire: who gets in, who is cut, and what happens when parts die. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { ASNS, COUNTRIES, mmdb } from '../support/mmdb.js';
 import { type ToldInstallation, toldInstallation } from '../support/told-installation.js';
 import type { Echoes } from './echoes.js';
 import { certifyGateway, type Lab, type LabGateway, type LabHost, openLab } from './lab.js';
+import { FOREIGN, letInHomeOnly, mapIn, RIVAL } from './networks.js';
 
 const GATEWAY = 'segw-gangnam-1';
 const UNIT_ADDRESS = '198.51.100.7';
@@ -16,20 +16,8 @@ const THIEF_ADDRESS = '192.0.2.66';
 /** Where no line is known. */
 const SOMEWHERE = '192.0.2.77';
 const OTHER_GATEWAY = 'segw-busan-1';
-/** Another operator's network, and another country's, as the databases of the tests have it. */
-const [RIVAL, FOREIGN] = ['203.0.113.66', '203.0.113.166'];
 /** At the first gateway a permit ends within a test; at the other only the feed cuts. */
 const PERMIT_SECONDS = 3;
-/** On a known network, or in this lab. */
-const RULES = {
-  rules: [
-    { name: 'other-networks', action: 'deny', asn: 'any' },
-    { name: 'own-network', action: 'allow', asn: 64_496 },
-    { name: 'abroad', action: 'deny', country: 'any' },
-    { name: 'home', action: 'allow', country: 'KR' },
-    { name: 'lab', action: 'allow', cidr: '192.0.2.0/24' },
-  ],
-};
 const PACKETS = 25;
 
 let told: ToldInstallation;
@@ -42,19 +30,13 @@ let echoes: Echoes;
 const dir = mkdtempSync(join(tmpdir(), 'fp-lab-'));
 
 beforeAll(async () => {
-  const databases = { asnDatabaseFile: join(dir, 'asn.mmdb'), countryDatabaseFile: join(dir, 'country.mmdb') };
-  writeFileSync(databases.asnDatabaseFile, mmdb(ASNS, { type: 'GeoLite2-ASN', builtAt: new Date() }));
-  writeFileSync(databases.countryDatabaseFile, mmdb(COUNTRIES, { type: 'GeoLite2-Country', builtAt: new Date() }));
-  told = await toldInstallation({ network: databases });
+  told = await toldInstallation(mapIn(dir));
   await told.tellUntil('activation');
   const { world, installation } = told;
   await certifyGateway(world, OTHER_GATEWAY);
   await world.cli(['line', 'prefix', world.line, `${UNIT_ADDRESS}/32`]);
   await world.cli(['line', 'add', 'L-elsewhere', '--region', 'busan', '--prefix', `${THIEF_ADDRESS}/32`]);
-  world.write('rules.yaml', JSON.stringify(RULES));
-  const reason = ['--reason', 'the lab'];
-  const { version } = await world.cli(['network-policy', 'propose', '--file', world.path('rules.yaml'), ...reason]);
-  await world.cli(['network-policy', 'activate', String(version), ...reason]);
+  await letInHomeOnly(world);
   const { status, gateway: port } = installation.config.listen;
   lab = await openLab({
     world,

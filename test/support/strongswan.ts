@@ -174,8 +174,9 @@ export async function startCharon(
   {
     innerTraffic = false,
     ocsp = true,
+    crl = true,
     environment = {},
-  }: { innerTraffic?: boolean; ocsp?: boolean; environment?: NodeJS.ProcessEnv } = {},
+  }: { innerTraffic?: boolean; ocsp?: boolean; crl?: boolean; environment?: NodeJS.ProcessEnv } = {},
 ): Promise<IkePeer> {
   mkdirSync(dir, { recursive: true });
   const vici = `unix://${join(dir, 'vici')}`;
@@ -201,7 +202,7 @@ export async function startCharon(
       `socket = ${vici}`,
       '}',
       'revocation {',
-      'enable_crl = yes',
+      `enable_crl = ${crl ? 'yes' : 'no'}`,
       `enable_ocsp = ${ocsp ? 'yes' : 'no'}`,
       // Where nobody answers, OCSP for the unit and for its CA must both be over before the unit gives up.
       `timeout = ${innerTraffic ? 2 : 10}s`,

@@ -12,8 +12,6 @@ const FETCH_MS_MAX = 30_000;
 const SNAPSHOT_BYTES_MAX = 1024 * 1024 * 1024;
 const SNAPSHOT_MS_MAX = 120_000;
 const CONNECTIONS_MAX = 32;
-/** A timer that comes so late says that this program was busy. */
-const LATE_MS_MAX = 100;
 
 /** Nobody answered, or only that nothing can be said now (5xx). */
 export class Silence extends Error {}
@@ -177,6 +175,7 @@ function stampOf({ api }) {
 function request(url, { agent, body, headers: more = {}, timeoutMs, bytesMax }) {
   return new Promise((done, fail) => {
     const sinceMs = performance.now();
+    let isOver = false;
     const headers = { ...more, ...(body === undefined ? {} : { 'content-type': 'application/json' }) };
     const options = { method: body === undefined ? 'GET' : 'POST', headers, ...(agent ? { agent } : {}) };
     const call = (url.startsWith('https:') ? https : http).request(url, options, (response) => {
@@ -189,16 +188,19 @@ function request(url, { agent, body, headers: more = {}, timeoutMs, bytesMax }) 
       });
       response.once('error', (error) => fail(new Silence(error.message)));
       response.once('end', () => {
+        isOver = true;
         done({ status: response.statusCode ?? 0, tag: response.headers.etag ?? '', bytes: Buffer.concat(parts) });
       });
     });
-    const limit = setTimeout(() => {
-      // Where we were busy ourselves the answer may lie there unread: that says nothing about the server.
-      const lateMs = performance.now() - sinceMs - timeoutMs;
-      const what = `no answer within ${timeoutMs} ms`;
-      call.destroy(lateMs > LATE_MS_MAX ? new Error(`${what}, but this program was late itself`) : new Silence(what));
-    }, timeoutMs);
-    call.once('close', () => clearTimeout(limit));
+    const giveUp = () => {
+      if (!isOver) call.destroy(new Silence(`no answer within ${timeoutMs} ms`));
+    };
+    // Where this program was busy itself the answer may lie there unread: what has come is read before anything is concluded.
+    const limit = setTimeout(() => setImmediate(() => setImmediate(giveUp)), timeoutMs);
+    call.once('close', () => {
+      isOver = true;
+      clearTimeout(limit);
+    });
     call.once('error', (error) => {
       // The server closed a resting connection as we took it up: nothing was read there, and it may be said again.
       const isStale = call.reusedSocket && ['ECONNRESET', 'EPIPE'].includes(String(/** @type {any} */ (error).code));

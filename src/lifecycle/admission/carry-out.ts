@@ -198,6 +198,7 @@ function refusalEntry({ asked, known, use, network, verdict, reasons }: Judged):
       stage: request.stage,
       keyProved: request.keyProved,
       address,
+      ...(request.cell !== undefined && { cell: request.cell }),
       line: known.line?.name ?? null,
       certificateSha256: shown.fingerprint,
       serialKnown: known.serialKnown,

@@ -1,5 +1,6 @@
 import { lateness } from '../../lifecycle/incident/index.js';
 import type { Prisma } from '../../platform/db/client.prisma.js';
+import { caseSightings } from './case-sightings.prisma.js';
 import type { OperatorViews } from './views.js';
 
 /** The views over Prisma. Bytes become hex, bigint becomes number: what comes out is JSON. */
@@ -225,6 +226,7 @@ export function operatorViews(prisma: Prisma): OperatorViews {
             note: `${code} (${grade}), ledger ${ledgerOf(facts)}`,
           })),
         ].sort((a, b) => a.at.getTime() - b.at.getTime()),
+        seen: await caseSightings(prisma, row),
       });
     },
     ledger: ({ subject, kind, limit }) =>

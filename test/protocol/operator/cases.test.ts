@@ -37,6 +37,28 @@ const clockAt = (now: () => Date) => {
 };
 
 describe('a case', () => {
+  test('says where its unit was seen: gateways, addresses, the cells that it claimed and their districts', async () => {
+    const { pool } = world.db;
+    const id = await opened('strong', new Date(Date.now() - HOUR_MS));
+    const { unitId } = await shown(id);
+    const seenAt = (body: object) =>
+      pool.query(
+        `INSERT INTO evidence (at, code, grade, unit_id, subject, facts) VALUES (now(), 'DEVICE_LOST', 'soft', $1, 'x', $2)`,
+        [unitId, JSON.stringify(body)],
+      );
+    await pool.query(`INSERT INTO line (name, region) VALUES ('seen-line', 'busan')`);
+    const place = { gateway: 'segw-gangnam-1', address: '203.0.113.166', line: null };
+    await seenAt(place);
+    await seenAt({ ...place, cell: '001-01-0000777' });
+    await seenAt({ ...place, cell: '001-01-0000777' });
+    await seenAt({ ...place, address: '192.0.2.66', line: 'seen-line', cell: '001-01-0000778' });
+    expect((await shown(id))['seen']).toEqual([
+      expect.objectContaining({ address: '203.0.113.166', cell: null, district: null, times: 1 }),
+      expect.objectContaining({ address: '203.0.113.166', cell: '001-01-0000777', district: null, times: 2 }),
+      expect.objectContaining({ address: '192.0.2.66', cell: '001-01-0000778', district: 'busan', times: 1 }),
+    ]);
+  });
+
   test('taking it over starts every time; reports are owed one by one, and only then may it be closed', async () => {
     const id = await opened('hard');
     expect((await world.call('operator', 'POST', `/cases/${id}/facts`, { fact: 'too early' })).status).toBe(409);
