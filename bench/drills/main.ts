@@ -8,13 +8,15 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type ActResult, actLine } from '../../src/apps/act-result.js';
+import { removeLeftovers } from '../../test/support/leftovers.js';
+import { lostReturns } from './d1-lost-returns.js';
 import { copiedFlash } from './d4-copied-flash.js';
 import { twoHolders } from './d5-two-holders.js';
 import { powerCuts } from './d9-power-cuts.js';
 import type { Drill } from './drill.js';
 import { revokeToCut } from './revoke-to-cut.js';
 
-const DRILLS: readonly Drill[] = [copiedFlash, twoHolders, powerCuts, revokeToCut];
+const DRILLS: readonly Drill[] = [lostReturns, copiedFlash, twoHolders, powerCuts, revokeToCut];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -24,6 +26,16 @@ const runs = values.runs === undefined ? undefined : Number(values.runs);
 // The tests' PostgreSQL holder serves the drills that need a database alone.
 process.env['FP_TEST_RUN_DIR'] = mkdtempSync(join(tmpdir(), 'fp-drill-'));
 process.env['FP_TEST_RUN_PID'] = String(process.pid);
+
+/** Whoever stops a drill half way finds the machine as it was. */
+for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+  process.once(signal, () => {
+    process.stderr.write('\ninterrupted: everything that was started is ended and removed\n');
+    void removeLeftovers()
+      .then(stopServices)
+      .finally(() => process.exit(130));
+  });
+}
 
 const acts: ActResult[] = [];
 const wanted = positionals.map((name) => name.toUpperCase());
@@ -38,12 +50,14 @@ if (wanted.length === 0 || unknown.length > 0 || (runs !== undefined && !(Number
   const good = acts.filter(({ ok }) => ok).length;
   process.stdout.write(`\n${good} of ${acts.length} verdicts are as they must be.\n`);
   process.exitCode = acts.length > 0 && good === acts.length ? 0 : 1;
-  const { default: stopServices } = (await import(
-    new URL('../../test/support/stop-services.mjs', import.meta.url).href
-  )) as {
+  await stopServices();
+}
+
+async function stopServices(): Promise<void> {
+  const { default: stop } = (await import(new URL('../../test/support/stop-services.mjs', import.meta.url).href)) as {
     default: () => Promise<void>;
   };
-  await stopServices();
+  await stop();
 }
 
 async function runOne(drill: Drill): Promise<void> {
