@@ -120,7 +120,8 @@ export async function successorOf(
   world: Pick<IssuanceWorld, 'lineages' | 'transactor'>,
   certificate: CertificateRecord,
 ): Promise<NonNullable<ApprovedRequest['successor']>> {
-  const slot = await world.lineages.slotBySerial(world.transactor.read, certificate.issuerId, certificate.serial);
+  const slot =
+    (await world.lineages.viewBySerial(world.transactor.read, certificate.issuerId, certificate.serial))?.slot ?? null;
   if (slot === null) throw new Error('the certificate has no slot');
   return { lineageId: slot.lineageId, generation: slot.generation + 1, preissued: false, displacesSlotId: null };
 }

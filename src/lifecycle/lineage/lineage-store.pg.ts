@@ -13,8 +13,8 @@ const SLOT = `s.id, s.lineage_id AS "lineageId", s.unit_id AS "unitId", s.genera
 const LINEAGE = `id, unit_id AS "unitId", state, opened_at AS "openedAt", closed_at AS "closedAt",
   close_reason AS "closeReason", token_hash AS "tokenHash", last_soft_at AS "lastSoftAt"`;
 
-const slotBySerial = oneOf(slotsBySerial);
 const viewBySerial = oneOf(viewsBySerial);
+const lockBySerial = oneOf(lockedBySerial);
 const slotsOfLineage = oneOf(slotsOfLineages);
 const lineage = oneOf((tx, ids: readonly number[]) => lineagesById(tx, ids, ''));
 // In id order, so that two sets with crossed lineages wait for each other instead of deadlocking.
@@ -22,8 +22,8 @@ const lockedLineage = oneOf((tx, ids: readonly number[]) => lineagesById(tx, ids
 const confirm = oneOf(confirmSlots);
 
 export const lineageStore: LineageStore = {
-  slotBySerial: (tx, issuerId, serial) => slotBySerial(tx, { issuerId, serial }),
   viewBySerial: (tx, issuerId, serial) => viewBySerial(tx, { issuerId, serial }),
+  lockBySerial: (tx, issuerId, serial) => lockBySerial(tx, { issuerId, serial }),
   slotsByKey: async (tx, spkiHash) => {
     const sql = `SELECT ${SLOT} FROM lineage_slot s WHERE s.spki_hash = $1 ORDER BY s.id DESC`;
     return (await tx.query<LineageSlot>(sql, [spkiHash])).rows;
@@ -95,21 +95,12 @@ async function one<Row extends object>(tx: Transaction, sql: string, params: rea
   return (await tx.query<Row>(sql, params)).rows[0] ?? null;
 }
 
-async function slotsBySerial(tx: Transaction, names: readonly CertificateName[]): Promise<(LineageSlot | null)[]> {
-  const { rows } = await tx.query<LineageSlot & { n: number }>(
-    `SELECT k.n, ${SLOT}
-     FROM unnest($1::smallint[], $2::bytea[]) WITH ORDINALITY AS k(issuer_id, serial, n)
-       JOIN lineage_slot s ON s.issuer_id = k.issuer_id AND s.serial = k.serial`,
-    [names.map(({ issuerId }) => issuerId), byteaArray(names.map(({ serial }) => serial))],
-    { preparedAs: 'slots-by-serial' },
-  );
-  const found = new Map(rows.map(({ n, ...slot }) => [n, slot]));
-  return names.map((_, index) => found.get(index + 1) ?? null);
-}
+const BESIDE_SLOT = `l.state AS "lineageState", l.opened_at AS "openedAt", l.closed_at AS "closedAt",
+  l.close_reason AS "closeReason", l.token_hash AS "tokenHash", l.last_soft_at AS "lastSoftAt"`;
 
-type ViewRow = LineageSlot & {
+/** A slot with the lineage that it belongs to. */
+type PlacedRow = LineageSlot & {
   readonly n: number;
-  readonly presentedId: number;
   readonly lineageState: Lineage['state'];
   readonly openedAt: Date;
   readonly closedAt: Date | null;
@@ -117,12 +108,34 @@ type ViewRow = LineageSlot & {
   readonly tokenHash: Buffer | null;
   readonly lastSoftAt: Date | null;
 };
+type ViewRow = PlacedRow & { readonly presentedId: number };
+
+/** In id order, as every lock of lineages. */
+async function lockedBySerial(
+  tx: Transaction,
+  names: readonly CertificateName[],
+): Promise<({ slot: LineageSlot; lineage: Lineage } | null)[]> {
+  const { rows } = await tx.query<PlacedRow>(
+    `SELECT k.n::int AS n, ${BESIDE_SLOT}, ${SLOT}
+     FROM unnest($1::smallint[], $2::bytea[]) WITH ORDINALITY AS k(issuer_id, serial, n)
+       JOIN lineage_slot s ON s.issuer_id = k.issuer_id AND s.serial = k.serial
+       JOIN lineage l ON l.id = s.lineage_id
+     ORDER BY l.id FOR NO KEY UPDATE OF l`,
+    [names.map(({ issuerId }) => issuerId), byteaArray(names.map(({ serial }) => serial))],
+    { preparedAs: 'lineages-locked-by-serial' },
+  );
+  const found = new Map(rows.map((row) => [row.n, { slot: row, lineage: lineageBeside(row) }]));
+  return names.map((_, index) => found.get(index + 1) ?? null);
+}
+
+function lineageBeside(row: PlacedRow): Lineage {
+  const { lineageId, unitId, lineageState: state, openedAt, closedAt, closeReason, tokenHash, lastSoftAt } = row;
+  return { id: lineageId, unitId, state, openedAt, closedAt, closeReason, tokenHash, lastSoftAt };
+}
 
 async function viewsBySerial(tx: Transaction, names: readonly CertificateName[]): Promise<(SlotView | null)[]> {
   const { rows } = await tx.query<ViewRow>(
-    `SELECT k.n::int AS n, p.id AS "presentedId", l.state AS "lineageState", l.opened_at AS "openedAt",
-       l.closed_at AS "closedAt", l.close_reason AS "closeReason", l.token_hash AS "tokenHash",
-       l.last_soft_at AS "lastSoftAt", ${SLOT}
+    `SELECT k.n::int AS n, p.id AS "presentedId", ${BESIDE_SLOT}, ${SLOT}
      FROM unnest($1::smallint[], $2::bytea[]) WITH ORDINALITY AS k(issuer_id, serial, n)
        JOIN lineage_slot p ON p.issuer_id = k.issuer_id AND p.serial = k.serial
        JOIN lineage l ON l.id = p.lineage_id
@@ -142,10 +155,7 @@ async function viewsBySerial(tx: Transaction, names: readonly CertificateName[])
 
 function slotViewOf(slots: readonly ViewRow[]): SlotView | null {
   const slot = slots.find(({ id, presentedId }) => id === presentedId);
-  if (slot === undefined) return null;
-  const { lineageId, unitId, lineageState: state, openedAt, closedAt, closeReason, tokenHash, lastSoftAt } = slot;
-  const lineage = { id: lineageId, unitId, state, openedAt, closedAt, closeReason, tokenHash, lastSoftAt };
-  return { slot, view: { lineage, slots } };
+  return slot === undefined ? null : { slot, view: { lineage: lineageBeside(slot), slots } };
 }
 
 async function slotsOfLineages(tx: Transaction, lineageIds: readonly number[]): Promise<LineageSlot[][]> {

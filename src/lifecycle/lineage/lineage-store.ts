@@ -4,9 +4,14 @@ import type { ConfirmedBy, Lineage, LineageState, SlotView } from './lineage.js'
 
 /** Rows of `lineage` and `lineage_slot`. Only the lineage room and issuance's T1/T2 write them. */
 export interface LineageStore {
-  slotBySerial(tx: Transaction, issuerId: number, serial: Buffer): Promise<LineageSlot | null>;
   /** The slot with its lineage and all slots of that, in one snapshot. */
   viewBySerial(tx: Transaction, issuerId: number, serial: Buffer): Promise<SlotView | null>;
+  /** The slot, and its lineage FOR NO KEY UPDATE. */
+  lockBySerial(
+    tx: Transaction,
+    issuerId: number,
+    serial: Buffer,
+  ): Promise<{ readonly slot: LineageSlot; readonly lineage: Lineage } | null>;
   slotsByKey(tx: Transaction, spkiHash: Buffer): Promise<LineageSlot[]>;
   slotById(tx: Transaction, slotId: number): Promise<LineageSlot | null>;
   lineage(tx: Transaction, lineageId: number, lock: boolean): Promise<Lineage | null>;

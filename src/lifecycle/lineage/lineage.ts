@@ -37,15 +37,19 @@ export type ConfirmedBy = 'confirm-call' | 'certConf' | 'first-permit' | 'renewa
  * in ascending id.
  */
 export interface Lineages {
-  /** The slot of a certificate; null when the serial is not an operational one of ours. */
-  slotBySerial(tx: Transaction, issuerId: number, serial: Buffer): Promise<LineageSlot | null>;
   /** The newest slot that holds this key, living ones first. */
   slotByKey(tx: Transaction, spkiHash: Buffer): Promise<LineageSlot | null>;
-  /** That slot with its whole lineage. */
+  /** The slot of a certificate with its whole lineage; null when the serial is not an operational one of ours. */
   viewBySerial(tx: Transaction, issuerId: number, serial: Buffer): Promise<SlotView | null>;
   view(tx: Transaction, lineageId: number): Promise<LineageView | null>;
   /** The lineage as it stays until commit: nobody else changes it, or what takes this lock first. */
   lock(tx: Transaction, lineageId: number): Promise<Lineage | null>;
+  /** As `lock`, of the lineage that this certificate's slot belongs to, with the slot. */
+  lockBySerial(
+    tx: Transaction,
+    issuerId: number,
+    serial: Buffer,
+  ): Promise<{ readonly slot: LineageSlot; readonly lineage: Lineage } | null>;
   /** The unit's lineage that is open or quarantined. */
   liveViewOfUnit(tx: Transaction, unitId: number, options?: { lock?: boolean }): Promise<LineageView | null>;
 

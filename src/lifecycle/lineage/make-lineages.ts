@@ -15,7 +15,6 @@ export interface LineagesDeps {
 export function makeLineages(deps: LineagesDeps): Lineages {
   const { store, ledger } = deps;
   return {
-    slotBySerial: (tx, issuerId, serial) => store.slotBySerial(tx, issuerId, serial),
     slotByKey: async (tx, spkiHash) => {
       const slots = await store.slotsByKey(tx, spkiHash);
       return slots.find(isStanding) ?? slots[0] ?? null;
@@ -23,6 +22,7 @@ export function makeLineages(deps: LineagesDeps): Lineages {
     viewBySerial: (tx, issuerId, serial) => store.viewBySerial(tx, issuerId, serial),
     view: async (tx, lineageId) => viewOf(store, tx, await store.lineage(tx, lineageId, false)),
     lock: (tx, lineageId) => store.lineage(tx, lineageId, true),
+    lockBySerial: (tx, issuerId, serial) => store.lockBySerial(tx, issuerId, serial),
     liveViewOfUnit: async (tx, unitId, options) =>
       viewOf(store, tx, await store.liveLineageOfUnit(tx, unitId, options?.lock === true)),
 

@@ -1,3 +1,4 @@
+import { oneOf } from '../../platform/db/set-statement.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { NetworkPolicyDocument } from './network-rule.js';
 import type { NetworkPolicyStore, NetworkPolicyVersion, UnitGroups } from './network-store.js';
@@ -7,6 +8,12 @@ const FACTS = `version, state, document_sha256 AS "documentSha256", rule_count A
   approved_by AS "approvedBy", activated_at AS "activatedAt", retired_at AS "retiredAt"`;
 
 type Row = Omit<NetworkPolicyVersion, 'document'> & { readonly document: string };
+
+/** Renewals that come together all ask in the moment in which the last answer has aged. */
+const activeVersion = oneOf(async (tx: Transaction, asked: readonly undefined[]): Promise<(number | null)[]> => {
+  const { rows } = await tx.query<{ version: number }>(`SELECT version FROM network_policy WHERE state = 'active'`);
+  return asked.map(() => rows[0]?.version ?? null);
+});
 
 export const networkPolicyStore: NetworkPolicyStore = {
   add: async (tx, { document, documentSha256, copiedFrom, reason, proposedBy, proposedAt }) => {
@@ -26,9 +33,7 @@ export const networkPolicyStore: NetworkPolicyStore = {
     return one(tx, `SELECT ${FACTS}, document FROM network_policy WHERE state = 'active'`, []);
   },
 
-  activeVersion: async (tx) =>
-    (await tx.query<{ version: number }>(`SELECT version FROM network_policy WHERE state = 'active'`)).rows[0]
-      ?.version ?? null,
+  activeVersion: (tx) => activeVersion(tx, undefined),
 
   groupsOf: async (tx, unitId) =>
     (

@@ -14,18 +14,18 @@ export async function settleIssued(
 ): Promise<void> {
   checkGood(credential);
   const { unit } = credential;
-  const slot = await deps.lineages.slotBySerial(deps.transactor.read, certificate.issuerId, certificate.serial);
-  if (slot === null || slot.unitId !== unit.id) {
-    throw new FemtoError('NOT_RECORDED', 'The certificate was not issued to this unit; look at its record.');
-  }
   const at = deps.clock.now();
   const actor = `unit:${unit.serialNumber}`;
   await deps.transactor.runTogether(async (tx) => {
     // Lock order: unit, lineage, slot. A hold that is being made either sees this or is seen here.
     const now = await deps.registry.unitById(tx, unit.id, { lock: 'update' });
     if (now !== null) checkMayServe(now);
-    const lineage = await deps.lineages.lock(tx, slot.lineageId);
-    if (lineage?.state !== 'open') {
+    const found = await deps.lineages.lockBySerial(tx, certificate.issuerId, certificate.serial);
+    if (found === null || found.slot.unitId !== unit.id) {
+      throw new FemtoError('NOT_RECORDED', 'The certificate was not issued to this unit; look at its record.');
+    }
+    const { slot, lineage } = found;
+    if (lineage.state !== 'open') {
       throw new FemtoError(
         'CERT_SUPERSEDED',
         'The certificate belongs to a lineage that has ended; activate the unit.',

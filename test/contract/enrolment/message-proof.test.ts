@@ -137,7 +137,7 @@ describe('the unit’s word on what it was given (CMP certConf)', () => {
     const credential = { ...(await credentialOf(unit.bootstrap.der, new Date())), address: '127.0.0.77' };
     await world.rooms.renewal.settleIssued({ credential, certificate, accepted: true });
     const { transactor, lineages } = world.core;
-    const slot = await lineages.slotBySerial(transactor.read, certificate.issuerId, certificate.serial);
+    const slot = (await lineages.viewBySerial(transactor.read, certificate.issuerId, certificate.serial))?.slot ?? null;
     expect(await lineages.lineOfSlot(transactor.read, slot?.id ?? 0)).toBeNull();
   });
 
