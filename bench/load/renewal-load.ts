@@ -1,7 +1,7 @@
 /**
  * Units that renew, by CMP or by REST, so many at once, each once a round. Orders come over IPC, one at a time:
  * `{units}` takes over what `renewal-ports` made; `{arm}` makes keys and messages for the next round, off the clock, and
- * says how many units are ready; `{kind, seconds, atLeast}` → RenewalRound, longer where fewer than that many were renewed; `sample` → the bytes of one CMP renewal, before any other.
+ * says how many units are ready; `{kind, seconds, lanes, atLeast}` → RenewalRound, longer where fewer than that many were renewed; `sample` → the bytes of one CMP renewal, before any other.
  * argv[2]: JSON LoadSettings.
  */
 import { readFileSync } from 'node:fs';
@@ -17,16 +17,17 @@ export interface LoadSettings {
   readonly restPort: number;
   readonly raCertificate: string;
   readonly servicesRootPem: string;
-  /** Renewals under way at once. */
-  readonly lanes: number;
 }
 
 export type LoadKind = 'cmp' | 'rest';
 export type RenewalLoadOrder =
   | { units: string }
   | { arm: number }
-  | { kind: LoadKind; seconds: number; atLeast?: number }
+  /** `lanes`: renewals under way at once. */
+  | { kind: LoadKind; seconds: number; lanes: number; atLeast: number }
   | 'sample';
+
+type RoundOrder = Extract<RenewalLoadOrder, { kind: LoadKind }>;
 
 export interface RenewalRound {
   /** Ended before the time was over. */
@@ -71,7 +72,7 @@ function restUnit({ fqdn, key, certificateDer }: LoadUnit): void {
   resting.push(nextUnit(fqdn, key, certificateDer));
 }
 
-async function round(kind: LoadKind, seconds: number, atLeast: number): Promise<RenewalRound> {
+async function round({ kind, seconds, lanes, atLeast }: RoundOrder): Promise<RenewalRound> {
   const done: LoadUnit[] = [];
   let failures = 0;
   let firstFailure = '';
@@ -97,7 +98,7 @@ async function round(kind: LoadKind, seconds: number, atLeast: number): Promise<
     }
     line.end();
   };
-  await Promise.all(Array.from({ length: settings.lanes }, lane));
+  await Promise.all(Array.from({ length: lanes }, lane));
   for (const unit of done) restUnit(unit);
   return { ...(end ?? endOfTime()), all: done.length, failures, firstFailure, left: ready.length };
 }
@@ -130,7 +131,7 @@ async function obey(order: RenewalLoadOrder): Promise<unknown> {
   if (order === 'sample') return sample();
   if ('units' in order) return take(order.units);
   if ('arm' in order) return arm(order.arm);
-  return round(order.kind, order.seconds, order.atLeast ?? settings.lanes);
+  return round(order);
 }
 
 process.on('message', (order: RenewalLoadOrder) => void obey(order).then((result) => process.send?.(result)));

@@ -90,7 +90,9 @@ export function transactionRow(answerOctets: number): string[] {
     `DROP TABLE IF EXISTS floor_transaction;
      CREATE TABLE floor_transaction (transaction_id bytea, protection_key bytea, body_kind text, state text,
        first_hash bytea, last_hash bytea, response bytea, our_nonce bytea, our_nonce_at timestamptz, issuer_id smallint,
-       serial bytea, not_after timestamptz, created_at timestamptz, PRIMARY KEY (transaction_id, protection_key))`,
+       serial bytea, not_after timestamptz, created_at timestamptz, PRIMARY KEY (transaction_id, protection_key));
+     -- A signed answer does not compress, and trying costs more than all the rest of the row.
+     ALTER TABLE floor_transaction ALTER response SET STORAGE EXTERNAL`,
     [
       ...[
         '\\\\x~',
