@@ -19,11 +19,11 @@ export async function settleIssued(
   await deps.transactor.runTogether(async (tx) => {
     // Lock order: unit, lineage, slot. A hold that is being made either sees this or is seen here.
     const now = await deps.registry.unitById(tx, unit.id, { lock: 'update' });
-    if (now !== null) checkMayServe(now);
     const found = await deps.lineages.lockBySerial(tx, certificate.issuerId, certificate.serial);
     if (found === null || found.slot.unitId !== unit.id) {
       throw new FemtoError('NOT_RECORDED', 'The certificate was not issued to this unit; look at its record.');
     }
+    if (now !== null) checkMayServe(now);
     const { slot, lineage } = found;
     if (lineage.state !== 'open') {
       throw new FemtoError(
