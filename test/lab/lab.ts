@@ -3,7 +3,7 @@
  * and the connector of `deploy/gateway` beside each gateway. The one way from a namespace to the servers is a relay.
  */
 import { type ChildProcess, execFileSync, spawn } from 'node:child_process';
-import { existsSync, mkdirSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
@@ -92,7 +92,10 @@ export async function openLab(options: LabOptions): Promise<Lab> {
     isClosed();
     for (const action of undo.splice(0).reverse()) await action();
   };
-  const isClosed = leftover(close);
+  const isClosed = leftover(async () => {
+    await close();
+    rmSync(options.dir, { recursive: true, force: true });
+  });
   try {
     ensureTun(undo);
     const sides = [...options.gateways.map((_, index) => `g${index}`), ...options.hosts.map((_, index) => `h${index}`)];

@@ -14,13 +14,11 @@
  * @property {NodeJS.Timeout | undefined} timer
  * @property {boolean} isOver
  */
-import { Silence } from './api.mjs';
-import { isBefore } from './position.mjs';
+import { makeDecide } from './decide.mjs';
+import { makeGate } from './gate.mjs';
 
 const ASK_AGAIN_MS = 1_000;
 const ASKED_AT_ONCE_MAX = 32;
-/** A call that takes so long makes us ask whether anybody is there at all, so that both are answered within a second. */
-const DOUBT_MS = 200;
 const FORMER_SPIS_MAX = 8;
 /** No new IKE_SA for so long: charon's cache may be emptied, so that a renewed certificate stands in it alone. */
 const QUIET_MS = 2_000;
@@ -45,6 +43,7 @@ export function makeAdmission({ config, api, snapshots, permits, state, charon, 
   /** Inner address → the session that opened it. @type {Map<string, Session>} */
   const owners = new Map();
   const gate = makeGate(ASKED_AT_ONCE_MAX);
+  const decide = makeDecide({ config, api, snapshots, heard });
   /** @type {NodeJS.Timeout | undefined} */
   let quiet;
 
@@ -127,33 +126,6 @@ export function makeAdmission({ config, api, snapshots, permits, state, charon, 
   };
 
   /**
-   * The server's word; the snapshot's only where this call and another one, which no unit has a hand in, got no answer.
-   *
-   * @param {Session} session @param {Buffer} certificateDer @param {boolean} keyProved
-   * @returns {Promise<{ verdict: 'permit' | 'restricted' | 'deny', reasons: string[], ttlSeconds: number, isBySnapshot: boolean }>}
-   */
-  const decide = async ({ sa: { identity, address } }, certificateDer, keyProved) => {
-    const { authoriseTimeoutMs: timeoutMs } = config;
-    /** @type {Promise<boolean> | undefined} */
-    let dark;
-    const doubt = setTimeout(() => {
-      dark = api.isDark(timeoutMs);
-    }, DOUBT_MS);
-    try {
-      const decision = await api.authorise({ stage: 'ike', certificateDer, identity, address, keyProved, timeoutMs });
-      if (isBefore(decision.position, heard())) throw new Error('the answer is older than what the feed told');
-      return { ...decision, isBySnapshot: false };
-    } catch (error) {
-      clearTimeout(doubt);
-      if (snapshots === null || !(error instanceof Silence)) throw error;
-      if (!(await (dark ?? api.isDark(timeoutMs)))) throw error;
-      return { ...snapshots.decide({ certificateDer, identity, address }), isBySnapshot: true };
-    } finally {
-      clearTimeout(doubt);
-    }
-  };
-
-  /**
    * @param {Session} session
    * @param {{ keyProved: boolean, isPatient: boolean }} how  isPatient: without an answer what it has runs on
    */
@@ -163,7 +135,7 @@ export function makeAdmission({ config, api, snapshots, permits, state, charon, 
     let decision;
     const askedMs = performance.now();
     try {
-      decision = await decide(session, certificate, keyProved);
+      decision = await decide(sa, certificate, keyProved);
       // What the server permitted, the snapshot does not take back: it may be older than that permit.
       if (decision.isBySnapshot && decision.verdict === 'deny' && isPatient && performance.now() < session.permitEndsMs)
         throw new Error(`the server is dark, and by the snapshot it is ${decision.reasons.join(', ')}`);
@@ -311,22 +283,5 @@ export function makeAdmission({ config, api, snapshots, permits, state, charon, 
       clearTimeout(quiet);
       for (const { timer } of sessions.values()) clearTimeout(timer);
     },
-  };
-}
-
-/** At most so many at once; the rest in order. @param {number} max */
-function makeGate(max) {
-  let busy = 0;
-  const waiting = /** @type {(() => void)[]} */ ([]);
-  return async (/** @type {() => Promise<void>} */ work) => {
-    if (busy >= max) await /** @type {Promise<void>} */ (new Promise((turn) => waiting.push(turn)));
-    else busy += 1;
-    try {
-      await work();
-    } finally {
-      const next = waiting.shift();
-      if (next) next();
-      else busy -= 1;
-    }
   };
 }

@@ -9,6 +9,7 @@
  * @typedef {ReturnType<typeof makeCrlShelf>} CrlShelf
  */
 import { X509Certificate } from 'node:crypto';
+import { mkdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { readCrl } from './crl.mjs';
 import { read, write } from './whole-file.mjs';
@@ -25,6 +26,7 @@ const REFRESH_MS = 60_000;
 export function makeCrlShelf({ config, api, charon, log }) {
   /** By the issuer's key identifier. @type {Map<string, { place: CrlPlace, ca: X509Certificate, crl: import('./crl.mjs').Crl | null, etag: string }>} */
   const shelf = new Map();
+  mkdirSync(config.crlDir, { recursive: true, mode: 0o700 });
   const fileOf = (/** @type {string} */ issuer) => join(config.crlDir, `femtopki-${issuer}.crl`);
 
   const learn = (/** @type {Record<string, CrlPlace>} */ places) => {

@@ -79,6 +79,7 @@ export function makeSnapshotKeeper({ config, api, trust, shelf, log, now = Date.
   };
 
   const drop = () => {
+    log('the snapshot is given up: what the feed said since is not known here one by one');
     snapshot = null;
     rmSync(file, { force: true });
   };
