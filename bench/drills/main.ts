@@ -9,6 +9,7 @@ import { join } from 'node:path';
 import { parseArgs } from 'node:util';
 import { type ActResult, actLine } from '../../src/apps/act-result.js';
 import { removeLeftovers } from '../../test/support/leftovers.js';
+import { bulkFaults } from './bulk-faults.js';
 import { lostReturns } from './d1-lost-returns.js';
 import { copiedFlash } from './d4-copied-flash.js';
 import { twoHolders } from './d5-two-holders.js';
@@ -16,7 +17,7 @@ import { powerCuts } from './d9-power-cuts.js';
 import type { Drill } from './drill.js';
 import { revokeToCut } from './revoke-to-cut.js';
 
-const DRILLS: readonly Drill[] = [lostReturns, copiedFlash, twoHolders, powerCuts, revokeToCut];
+const DRILLS: readonly Drill[] = [lostReturns, copiedFlash, twoHolders, powerCuts, revokeToCut, bulkFaults];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

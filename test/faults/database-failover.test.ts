@@ -4,7 +4,7 @@ import { reconcile } from '../../src/lifecycle/issuance/index.js';
 import { openPool, type Pool } from '../../src/platform/db/pool.pg.js';
 import { checkIssuance } from '../support/check-issuance.js';
 import { type IssuanceWorld, startIssuanceWorld } from '../support/issuance-world.js';
-import { type ReplicatedPostgres, startReplicatedPostgres } from '../support/postgres-standby.js';
+import { bothServers, type ReplicatedPostgres, startReplicatedPostgres } from '../support/postgres-standby.js';
 
 const LANES = 8;
 const BEFORE = 60;
@@ -14,7 +14,7 @@ let pair: ReplicatedPostgres;
 let world: IssuanceWorld;
 beforeAll(async () => {
   pair = await startReplicatedPostgres({ synchronous: true });
-  const url = `${pair.db.url},${encodeURIComponent(new URL(pair.standbyUrl).searchParams.get('host') ?? '')}`;
+  const url = bothServers(pair);
   const pool = openPool(url, { applicationName: 'test', connectionsMax: 12 });
   world = await startIssuanceWorld({ database: { url, pool, drop: () => pool.end() }, recordTriesMs: 30_000 });
 }, 120_000);

@@ -124,6 +124,11 @@ async function admin({ url }: EmbeddedPostgres, undo: (() => Promise<void> | voi
   return client;
 }
 
+/** One URL that names both, the primary of now first. */
+export function bothServers({ db, standbyUrl }: ReplicatedPostgres): string {
+  return `${db.url},${encodeURIComponent(socketOf(standbyUrl))}`;
+}
+
 function socketOf(url: string): string {
   return new URL(url).searchParams.get('host') ?? '';
 }
