@@ -14,10 +14,19 @@ import { lostReturns } from './d1-lost-returns.js';
 import { copiedFlash } from './d4-copied-flash.js';
 import { twoHolders } from './d5-two-holders.js';
 import { powerCuts } from './d9-power-cuts.js';
+import { darkGateway } from './d10-dark.js';
 import type { Drill } from './drill.js';
 import { revokeToCut } from './revoke-to-cut.js';
 
-const DRILLS: readonly Drill[] = [lostReturns, copiedFlash, twoHolders, powerCuts, revokeToCut, bulkFaults];
+const DRILLS: readonly Drill[] = [
+  lostReturns,
+  copiedFlash,
+  twoHolders,
+  powerCuts,
+  darkGateway,
+  revokeToCut,
+  bulkFaults,
+];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -44,6 +44,9 @@ export const revokeToCut: Drill = {
         process.stderr.write(`\r${run}/${runs}`);
       }
       process.stderr.write('\n');
+      report(measuredBy('Held', measured, 'the IKE_SA is down at the unit', ({ saMs }) => saMs, DEADLINE_MS));
+      report(measuredBy('Held', measured, 'the last inner packet has passed', ({ packetMs }) => packetMs, DEADLINE_MS));
+      report(measuredBy('Held', measured, 'feed status says enforced', ({ enforcedMs }) => enforcedMs, RECEIPT_MS));
       const lost: Cut[] = [];
       for (let run = 1; run <= Math.min(LOST_RUNS, runs); run++) lost.push(await loseOnce(told, gateway, unit));
       const receipt = await receiptOf(told.world);
@@ -54,9 +57,6 @@ export const revokeToCut: Drill = {
       report(
         measuredBy('Reported lost', lost, 'the last inner packet has passed', ({ packetMs }) => packetMs, DEADLINE_MS),
       );
-      report(measuredBy('Held', measured, 'the IKE_SA is down at the unit', ({ saMs }) => saMs, DEADLINE_MS));
-      report(measuredBy('Held', measured, 'the last inner packet has passed', ({ packetMs }) => packetMs, DEADLINE_MS));
-      report(measuredBy('Held', measured, 'feed status says enforced', ({ enforcedMs }) => enforcedMs, RECEIPT_MS));
     } finally {
       await lab?.close();
       await told.close();
