@@ -75,7 +75,7 @@ export type IssuanceOutcome =
 
 /**
  * An approved request becomes a recorded, signed certificate: intent (T1), token, check, record (T2), answer. Concurrent
- * calls share micro-batches (flush at 256 rows or after a few milliseconds). One refused row never fails its neighbours.
+ * calls share micro-batches (flush at 256 rows, after a few milliseconds, or when the flush before ends). One refused row never fails its neighbours.
  * A pending predecessor is confirmed by the claim of the next generation (its key was just proved), except for pre-issue,
  * which needs a confirmed one.
  *
