@@ -33,7 +33,9 @@ export function makeIssuance(deps: IssuanceDeps): Issuance {
   const { issueBatch, gate } = makeIssueBatch(deps);
   const queue: Waiting[] = [];
   const running = new Set<Promise<void>>();
+  const keysUnderWay = new Set<string>();
   let timer: NodeJS.Timeout | null = null;
+  let isTimerSoon = false;
   let closed = false;
 
   const flush = (): void => {
@@ -41,16 +43,28 @@ export function makeIssuance(deps: IssuanceDeps): Issuance {
     timer = null;
     while (queue.length > 0 && running.size < Math.min(flushesAtOnce, gate.rowsMax())) {
       const rows = queue.splice(0, Math.min(flushRows, gate.rowsMax()));
+      for (const { request } of rows) keysUnderWay.add(keyOf(request));
       const run = issueBatch(rows.map(({ request }) => request))
         .then((outcomes) => {
           for (const [index, row] of rows.entries()) row.settle(outcomes[index] ?? noOutcome());
         })
         .finally(() => {
           running.delete(run);
+          for (const { request } of rows) keysUnderWay.delete(keyOf(request));
           if (queue.length > 0) flush();
         });
       running.add(run);
     }
+  };
+  /**
+   * What comes while a flush is under way leaves with the next: three small ones cost three times the statements of one. But a
+   * twin of what is under way is told so beside it; after it, its key would look like one that was used before.
+   */
+  const schedule = (isSoon: boolean): void => {
+    if (timer !== null && (isTimerSoon || !isSoon)) return;
+    if (timer !== null) clearTimeout(timer);
+    isTimerSoon = isSoon;
+    timer = setTimeout(flush, isSoon ? flushDelayMs : flushPatienceMs);
   };
   const enqueue = (request: ApprovedRequest): Promise<IssuanceOutcome> =>
     new Promise((settle) => {
@@ -58,8 +72,7 @@ export function makeIssuance(deps: IssuanceDeps): Issuance {
       if (queue.length >= queueRows) return settle(refused('Too many certificates are waiting; ask again shortly.'));
       queue.push({ request, settle });
       if (queue.length >= flushRows) flush();
-      // What comes while a flush is under way leaves with the next: three small ones cost three times the statements of one.
-      else timer ??= setTimeout(flush, running.size === 0 ? flushDelayMs : flushPatienceMs);
+      else schedule(running.size === 0 || keysUnderWay.has(keyOf(request)));
     });
 
   return {
@@ -88,6 +101,10 @@ export function makeIssuance(deps: IssuanceDeps): Issuance {
       }
     },
   };
+}
+
+function keyOf({ spki }: ApprovedRequest): string {
+  return spki.spkiHash.toString('latin1');
 }
 
 function refused(message: string): IssuanceOutcome {
