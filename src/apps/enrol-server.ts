@@ -5,6 +5,7 @@
  */
 
 import { join } from 'node:path';
+import { shardsInCertificates } from '../platform/config/config.js';
 import { listen } from '../platform/listen.js';
 import { isInPrefixes } from '../platform/net/ip-address.js';
 import { CMP_PATH, createPlainListener } from '../protocol/cmp/plain-listener.js';
@@ -40,6 +41,7 @@ await runApp('enrol-server', async (app) => {
     signer,
     operator: config.operator,
     statusUrl: config.publicUrls.status,
+    crlShards: shardsInCertificates(config),
     alarm,
   });
   const geo = await openConfiguredGeo(config, core, log);

@@ -12,7 +12,7 @@ import { BarredKeys } from '../platform/hsm/barred-keys.js';
 import { describeAttributes } from '../platform/hsm/check-key-attributes.js';
 import type { ChildMessage, ParentMessage } from '../platform/hsm/child-messages.js';
 import { NewestCrlReader } from '../platform/hsm/crl-memory.js';
-import { readPartNumbers } from '../platform/hsm/crl-parts.js';
+import { readSignedParts } from '../platform/hsm/crl-parts.js';
 import { readHierarchy } from '../platform/hsm/hierarchy.js';
 import { Journal } from '../platform/hsm/journal.js';
 import { Judge, labelsOfClass } from '../platform/hsm/judge.js';
@@ -147,7 +147,7 @@ async function judgeOf(config: SignerConfig, keyClass: KeyClass) {
     keyClass,
     now: () => systemClock.now().getTime(),
     crls: new NewestCrlReader(config.stateDir),
-    partNumbers: (issuerLabel) => readPartNumbers(config.stateDir, issuerLabel),
+    signedParts: (issuerLabel) => readSignedParts(config.stateDir, issuerLabel),
     lastHead: () => lastHead,
     barred: new BarredKeys(config.stateDir),
   });

@@ -6,6 +6,7 @@ import { type Issuance, type IssuanceOptions, makeClockGuard, makeIssuance } fro
 import { issuanceStore } from '../lifecycle/issuance/issuance-store.pg.js';
 import { cursors } from '../platform/ledger/cursors.pg.js';
 import type { Signer } from '../platform/signer.js';
+import { crlPartFile, shardPart } from '../x509/crl-part.js';
 import type { Core } from './wire-core.js';
 
 export interface IssuanceWiring {
@@ -14,6 +15,8 @@ export interface IssuanceWiring {
   readonly operator: string;
   /** Where relying parties reach status-server. */
   readonly statusUrl: string;
+  /** Shards of a Device CA's CRL that operational certificates name; default 0: they name the complete CRL. */
+  readonly crlShards?: number;
   readonly alarm: (what: string, facts: Record<string, unknown>) => void;
   readonly options?: IssuanceOptions;
   /** Seconds the oldest unnumbered ledger entry has waited; default: asked of the database. */
@@ -29,8 +32,9 @@ export function wireIssuance(core: Core, wiring: IssuanceWiring): Issuance {
     certificates: certificateReader,
     signer: wiring.signer,
     operator: wiring.operator,
-    urlsOf: ({ label }) => ({
-      crlUrl: `${statusUrl}/crl/${label}.crl`,
+    crlShards: wiring.crlShards ?? 0,
+    urlsOf: ({ label }, shard) => ({
+      crlUrl: `${statusUrl}/crl/${shard === undefined ? `${label}.crl` : crlPartFile(label, shardPart(shard))}`,
       ocspUrl: `${statusUrl}/ocsp`,
       caUrl: `${statusUrl}/ca/${label}.cer`,
     }),

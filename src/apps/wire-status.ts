@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { IssuerDirectory } from '../lifecycle/registry/index.js';
+import { crlPartStore } from '../lifecycle/status/crl-part-store.pg.js';
 import { crlStore } from '../lifecycle/status/crl-store.pg.js';
 import { CRL_CHANNEL, makeIndexedStatusReader, STATUS_CHANNEL, StatusIndex } from '../lifecycle/status/index.js';
 import { statusChangeReader } from '../lifecycle/status/status-changes.pg.js';
@@ -100,7 +101,14 @@ export async function openStatusService(deps: StatusServiceDeps): Promise<Status
     directories: deps.crlDirectories,
     newerCrls: async (known) => {
       const newer = await crlStore.newerThan(transactor.read, known);
-      return newer.map(({ label, ...crl }) => ({ label, der: () => crlStore.der(transactor.read, crl) }));
+      const newerParts = await crlPartStore.newerThan(transactor.read, known);
+      return [
+        ...newer.map(({ label, ...crl }) => ({ label, der: () => crlStore.der(transactor.read, crl) })),
+        ...newerParts.map((part) => ({
+          label: `${part.label}.${part.part}`,
+          der: () => crlPartStore.der(transactor.read, part),
+        })),
+      ];
     },
     certificates: async () => {
       if (ceremony.length > 0 && !directory.isLoaded()) return ceremony;

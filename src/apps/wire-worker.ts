@@ -16,10 +16,7 @@ import { silentUnits } from '../jobs/silent-units.pg.js';
 import { reconcile } from '../lifecycle/issuance/index.js';
 import { issuanceStore } from '../lifecycle/issuance/issuance-store.pg.js';
 import { pgTaskStore } from '../lifecycle/renewal/task-store.pg.js';
-import { crlStore } from '../lifecycle/status/crl-store.pg.js';
-import { CRL_ENTRIES_BYTES_ALARM, makeCrlPublisher } from '../lifecycle/status/index.js';
-import { statusChangeReader } from '../lifecycle/status/status-changes.pg.js';
-import type { Config } from '../platform/config/config.js';
+import { type Config, shardsInCertificates } from '../platform/config/config.js';
 import type { DataPaths } from '../platform/data-directory.js';
 import { beatHeart } from '../platform/db/heartbeat.pg.js';
 import { makeLeases } from '../platform/db/lease.pg.js';
@@ -44,6 +41,7 @@ import { wireIssuance } from './wire-issuance.js';
 import { CASES_LOOK_MS, caseClock } from './worker-cases.js';
 import { ceremonyWatch } from './worker-ceremonies.js';
 import { ledgerConsumers } from './worker-consumers.js';
+import { CRLS_EVERY_MS, crlPublication } from './worker-crls.js';
 import { GATEWAYS_LOOK_MS, gatewayWatch } from './worker-gateways.js';
 import { showWorker } from './worker-metrics.js';
 
@@ -63,10 +61,6 @@ export interface RunningWorker {
 }
 
 const SEQUENCE_EVERY_MS = 200;
-/** Revocations of so long go into one CRL. */
-const CRLS_EVERY_MS = 250;
-/** Publication of one CA takes at most a tenth of the time: a list of a million does not fill the disks by itself. */
-const CRL_REST_FACTOR = 9;
 const HEAD_EVERY_MS = 60_000;
 /** How often the head's loop looks; until the first head is signed each look tries. */
 const HEAD_LOOK_MS = 2_000;
@@ -87,7 +81,13 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
   const hierarchy = readHierarchy(hierarchyPath(paths.root));
   const operator = hierarchy.operator;
 
-  const issuance = wireIssuance(core, { signer, operator, statusUrl: config.publicUrls.status, alarm });
+  const issuance = wireIssuance(core, {
+    signer,
+    operator,
+    statusUrl: config.publicUrls.status,
+    crlShards: shardsInCertificates(config),
+    alarm,
+  });
   const rooms = wireEnrol(core, {
     issuance,
     nonceKey: sharedKeyFile(join(paths.secrets, 'nonce.key')),
@@ -121,20 +121,7 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
     clock,
     certificates: chainPems(hierarchy, audit.label),
   };
-  const crls = makeCrlPublisher({
-    store: crlStore,
-    changes: statusChangeReader,
-    transactor,
-    ledger,
-    leases,
-    signer,
-    files: makeCrlDirectory(paths.crl),
-    clock,
-    holder,
-    everySeconds: config.status.crlEverySeconds,
-    lifeSeconds: config.status.crlSeconds,
-    restFactor: CRL_REST_FACTOR,
-  });
+  const files = makeCrlDirectory(paths.crl);
   const renewals = { transactor, tasks: pgTaskStore, book: renewalBook, ledger, leases, queue, clock };
 
   const alone = { leases, holder, onError };
@@ -188,16 +175,7 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
       name: 'crl-publication',
       everyMs: CRLS_EVERY_MS,
       onError,
-      run: async () => {
-        for (const { outcome, error, ...facts } of await crls.publishDue()) {
-          if (outcome === 'failed')
-            alarm('a CRL was not published', { ...facts, code: error?.code, why: error?.message });
-          else log.info({ ...facts, outcome }, 'CRL');
-          if ((facts.entriesBytes ?? 0) > CRL_ENTRIES_BYTES_ALARM)
-            alarm('a CRL is nearly as large as the signer takes; open another CA', facts);
-        }
-        return undefined;
-      },
+      run: crlPublication({ core, leases, signer, files, holder, config, log, alarm }),
     }),
     startLeasedLoop({ ...alone, name: 'gateway-watch', everyMs: GATEWAYS_LOOK_MS, run: gatewayWatch(core, log) }),
     startLeasedLoop({ ...alone, name: 'case-clock', everyMs: CASES_LOOK_MS, run: caseClock(core, log) }),

@@ -27,6 +27,25 @@ export function shardPart({ count, index }: CrlShard): CrlPart {
   return `shard-${count}-${index}`;
 }
 
+/** Name of a published list without its `.crl`: the label of a CA for its complete CRL, `<label>.<part>` for a part. */
+export const CRL_NAME = /^([a-z0-9][a-z0-9-]{0,62})(?:\.(delta|shard-\d{1,3}-\d{1,3}))?$/;
+
+/**
+ * May this list lie under this name? A part under the complete CRL's would hide what is revoked from all who fetch there.
+ */
+export function belongsUnder(
+  name: string,
+  list: { readonly deltaBase: bigint | undefined; readonly distributionPoint: { urls: readonly string[] } | undefined },
+): boolean {
+  const [, label, part] = CRL_NAME.exec(name) ?? [];
+  if (label === undefined) return false;
+  const url = list.distributionPoint?.urls[0];
+  if (part === undefined) return list.deltaBase === undefined && url === undefined && !list.distributionPoint;
+  if (part === 'delta') return list.deltaBase !== undefined && !list.distributionPoint;
+  const shard = url === undefined ? undefined : shardOfUrl(url, label);
+  return list.deltaBase === undefined && shard !== undefined && shardPart(shard) === part;
+}
+
 /** File name and last segment of the address: `device-ca-1.delta.crl`, `device-ca-1.shard-16-3.crl`. */
 export function crlPartFile(label: string, part: CrlPart): string {
   return `${label}.${part}.crl`;

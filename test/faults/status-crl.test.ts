@@ -1,8 +1,9 @@
-import { existsSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { CrlFiles, PublicationOutcome } from '../../src/lifecycle/status/index.js';
 import { armFailpoints } from '../../src/platform/failpoint.js';
+import { makeCrlDirectory } from '../../src/protocol/crl/crl-directory.js';
 import { readCrl } from '../../src/x509/crl.js';
 import { openStatusRooms, type StatusRooms } from '../support/status-rooms.js';
 import { type StatusWorld, startStatusWorld } from '../support/status-world.js';
@@ -65,6 +66,20 @@ describe('S2: publishers that race', () => {
     expect(onDisk().number).toBe(BigInt(Math.max(...seen)));
     expect(new Set(seen).size).toBe(seen.length);
     expect(seen).toEqual([...seen].sort((a, b) => a - b));
+  });
+
+  test('the one that yields brings what was published to the disk of its own host', async () => {
+    const elsewhere = join(rooms.crlDir, 'other-host');
+    mkdirSync(elsewhere);
+    await holdOne();
+    await rooms.publisher().publishDue();
+    const idle = rooms.publisher({
+      files: makeCrlDirectory(elsewhere),
+      clock: { now: () => new Date(Date.now() + 10_000) },
+    });
+    expect(device(await idle.publishDue())).toMatchObject({ outcome: 'file-restored', number: 1 });
+    expect(readFileSync(join(elsewhere, `${LABEL}.crl`))).toEqual(readFileSync(join(rooms.crlDir, `${LABEL}.crl`)));
+    expect(await numbers()).toEqual([1]);
   });
 
   test('a publisher that was paused past its lease records nothing', async () => {

@@ -9,8 +9,16 @@ import { placeStore } from '../../src/lifecycle/registry/place-store.pg.js';
 import { unitStore } from '../../src/lifecycle/registry/unit-store.pg.js';
 import { type LineageRoom, makeRevocation, type Revocation } from '../../src/lifecycle/revocation/index.js';
 import { revocationStore } from '../../src/lifecycle/revocation/revocation-store.pg.js';
+import { crlPartStore } from '../../src/lifecycle/status/crl-part-store.pg.js';
 import { crlStore } from '../../src/lifecycle/status/crl-store.pg.js';
-import { type CrlPublisher, type CrlPublisherDeps, makeCrlPublisher } from '../../src/lifecycle/status/index.js';
+import {
+  type CrlPartsDeps,
+  type CrlPartsPublisher,
+  type CrlPublisher,
+  type CrlPublisherDeps,
+  makeCrlPartsPublisher,
+  makeCrlPublisher,
+} from '../../src/lifecycle/status/index.js';
 import { statusChangeReader } from '../../src/lifecycle/status/status-changes.pg.js';
 import { statusRowStore } from '../../src/lifecycle/status/status-row-store.pg.js';
 import type { Clock } from '../../src/platform/clock.js';
@@ -26,6 +34,8 @@ export interface StatusRooms {
   readonly crlDir: string;
   /** A publisher of its own, as another worker would have. */
   publisher(changes?: Partial<CrlPublisherDeps>): CrlPublisher;
+  /** What follows it; without changes neither deltas nor shards. */
+  partsPublisher(changes: Partial<CrlPartsDeps>): CrlPartsPublisher;
   remove(): void;
 }
 
@@ -53,6 +63,22 @@ export function openStatusRooms(world: StatusWorld, clock: Clock = systemClock):
         ...changes,
       });
     },
+    partsPublisher: (changes) =>
+      makeCrlPartsPublisher({
+        store: crlPartStore,
+        completes: crlStore,
+        transactor,
+        leases: makeLeases(transactor),
+        signer,
+        files: makeCrlDirectory(crlDir),
+        clock,
+        holder: 'parts',
+        everySeconds: 3_600,
+        deltas: false,
+        shards: 0,
+        statusUrl: 'http://127.0.0.1:8080',
+        ...changes,
+      }),
     remove: () => rmSync(crlDir, { recursive: true, force: true }),
   };
 }

@@ -1,5 +1,6 @@
 import type { Clock, RandomBytes } from '../../platform/clock.js';
 import { type CertificateTemplate, certificateTemplate } from '../../x509/certificate-template.js';
+import { type CrlShard, shardOfSerial } from '../../x509/crl-part.js';
 import { type LintedTbs, lintTbs } from '../../x509/lint-certificate.js';
 import { type CertificateProfile, notAfterOf, PROFILES, type ProfileName } from '../../x509/profiles.js';
 import { newSerial } from '../../x509/serial.js';
@@ -22,7 +23,9 @@ export interface DraftDeps {
   readonly random: RandomBytes;
   /** Organization of every subject. */
   readonly operator: string;
-  readonly urlsOf: (issuer: Issuer) => IssuerUrls;
+  readonly urlsOf: (issuer: Issuer, crlShard: CrlShard | undefined) => IssuerUrls;
+  /** Operational certificates name one of so many shards of their CA's CRL, chosen by serial; 0 (default): the whole. */
+  readonly crlShards?: number;
 }
 
 /** A certificate that is decided in every byte but its signature, and has passed the lint. */
@@ -44,15 +47,15 @@ export interface Draft {
 /** Certificates begin an hour early, so that a unit whose clock is slow can use them; inside the life ceiling. */
 export const BACKDATE_SECONDS = 3_600;
 
-/** Builds TBS bytes from one cached template an issuer and profile, and lints them by reading them again. */
+/** Builds TBS bytes from one cached template an issuer, profile and CRL shard, and lints them by reading them again. */
 export function makeDrafter(deps: DraftDeps): (request: ApprovedRequest, issuer: Issuer) => Draft {
   const cache = new Map<string, CachedTemplate>();
   return (request, issuer) => {
-    const { template, profile, issuerSignature } = cachedTemplate(deps, cache, request, issuer);
     const now = deps.clock.now();
     // One draw for everything: a system call a certificate is a fifth of building it.
     const random = drawing(deps.random(RANDOM_BYTES));
     const serial = newSerial(now, random);
+    const { template, profile, issuerSignature } = cachedTemplate(deps, cache, request, issuer, serial);
     const { notBefore, notAfter } = validity(now, request, issuer, profile);
     const sanDns = request.sanDns === null ? [] : [request.sanDns];
     const tbsDer = template.build({
@@ -115,9 +118,12 @@ function cachedTemplate(
   cache: Map<string, CachedTemplate>,
   request: ApprovedRequest,
   issuer: Issuer,
+  serial: Buffer,
 ): CachedTemplate {
   const profile = PROFILES[profileName(request)];
-  const key = `${issuer.id}:${profile.name}`;
+  const count = deps.crlShards ?? 0;
+  const index = count > 0 && profile.name === 'operational' ? shardOfSerial(serial, count) : undefined;
+  const key = `${issuer.id}:${profile.name}:${index}`;
   const known = cache.get(key);
   // An issuer row read again is another object; its bytes may have changed (a re-signed CA), so the template is rebuilt.
   if (known?.issuer === issuer) return known;
@@ -128,7 +134,7 @@ function cachedTemplate(
     issuerKeyIdentifier: issuer.keyIdentifier,
     issuerSignature,
     operator: deps.operator,
-    ...deps.urlsOf(issuer),
+    ...deps.urlsOf(issuer, index === undefined ? undefined : { count, index }),
   });
   const cached = { issuer, template, profile, issuerSignature };
   cache.set(key, cached);

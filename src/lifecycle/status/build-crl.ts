@@ -41,9 +41,18 @@ export interface BuildCrlDeps {
  */
 export async function buildCrl(
   deps: BuildCrlDeps,
-  input: { issuer: CrlIssuer; spki: Spki; book: CrlBook; previous: PreviousCrl | null; now: Date; lifeSeconds: number },
+  input: {
+    issuer: CrlIssuer;
+    spki: Spki;
+    book: CrlBook;
+    previous: PreviousCrl | null;
+    now: Date;
+    lifeSeconds: number;
+    /** Where deltas of it will be (RFC 5280 section 5.2.6). */
+    freshestCrlUrl?: string | undefined;
+  },
 ): Promise<BuiltCrl> {
-  const { issuer, spki, book, previous, now, lifeSeconds } = input;
+  const { issuer, spki, book, previous, now, lifeSeconds, freshestCrlUrl } = input;
   if (book.bytes > CRL_ENTRIES_BYTES_MAX) throw tooLarge(issuer, book);
   const number = Math.max(issuer.numberLast, Number(previous?.number ?? 0n)) + 1;
   const thisUpdate = wholeSecond(previous && previous.thisUpdate > now ? previous.thisUpdate : now);
@@ -58,6 +67,7 @@ export async function buildCrl(
     thisUpdate,
     nextUpdate,
     entries: book.pieces(),
+    ...(freshestCrlUrl !== undefined && { freshestCrlUrl }),
   });
   const expiredBefore = new Date(book.endedBefore * 1_000);
   const head = lintCrl(readCrlHead(draft.tbsDer, { tbsOnly: true }), {

@@ -13,6 +13,7 @@ export {
   type StatusReader,
 } from './certificate-status.js';
 export { type CrlHealth, crlHealth } from './crl-health.js';
+export type * from './crl-part-store.js';
 export type * from './crl-store.js';
 export { CRL_CHANNEL } from './crl-store.js';
 export {
@@ -23,6 +24,12 @@ export {
   type OcspSignerRow,
   type OcspSignerStore,
 } from './ocsp-signer.js';
+export {
+  type CrlPartsDeps,
+  type CrlPartsPublisher,
+  makeCrlPartsPublisher,
+  type PartOutcome,
+} from './publish-crl-parts.js';
 export {
   type CrlPublisher,
   type CrlPublisherDeps,

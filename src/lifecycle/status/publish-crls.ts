@@ -35,6 +35,8 @@ export interface CrlPublisherDeps {
   readonly lifeSeconds: number;
   /** A CA whose CRL took a second rests so many before the next; default 0. What is due by its age never rests. */
   readonly restFactor?: number;
+  /** Where the deltas of a CA are, when there are any (RFC 5280 section 5.2.6). */
+  readonly freshestCrlUrlOf?: (label: string) => string;
 }
 
 export interface PublicationOutcome {
@@ -61,6 +63,8 @@ const LEASE = 'crl-publication';
 /** Longer than one CRL takes with the signer at its deadline; renewed before each. */
 const LEASE_MS = 20_000;
 const RETRY_MS_MIN = 1_000;
+/** How far the disk of a host that does not publish may be behind. */
+const HEAL_EVERY_MS = 5_000;
 /** Of retries and rests alike: half of what a revocation may take to its CRL (requirements section 1). */
 const WAIT_MS_MAX = 30_000;
 /** A refusal goes to the ledger once in this time, not with every try. */
@@ -85,6 +89,8 @@ interface Memory {
   readonly books: CrlBooks;
   readonly check: CrlBookCheck;
   readonly published: PublishedCrls;
+  /** When a worker without the lease last looked after its own files, ms since 1970. */
+  healedAtMs: number;
 }
 
 export function makeCrlPublisher(deps: CrlPublisherDeps): CrlPublisher {
@@ -95,6 +101,7 @@ export function makeCrlPublisher(deps: CrlPublisherDeps): CrlPublisher {
     books: new CrlBooks(deps),
     check: new CrlBookCheck(),
     published: new PublishedCrls(deps.files),
+    healedAtMs: Number.NEGATIVE_INFINITY,
   };
   let running: Promise<PublicationOutcome[]> | undefined;
   return {
@@ -111,8 +118,7 @@ async function publishDue(deps: CrlPublisherDeps, memory: Memory): Promise<Publi
   const lease = await deps.leases.acquire(LEASE, deps.holder, LEASE_MS);
   if (!lease) {
     memory.books.clear();
-    memory.published.clear();
-    return [];
+    return healOwnFiles(deps, memory);
   }
   const standings = await deps.store.standings(deps.transactor.read, deps.clock.now());
   // After the marks were read: whatever they stand for is in the lists from here on.
@@ -129,6 +135,26 @@ async function publishDue(deps: CrlPublisherDeps, memory: Memory): Promise<Publi
   for (const end of ended) if (end.status === 'rejected') throw end.reason;
   const told = outcomes.filter((outcome) => outcome !== undefined);
   return told.length > 0 ? told : checkBooks(deps, memory, standings);
+}
+
+/** Another host's worker publishes; what it recorded shall lie on this host's disk, too. */
+async function healOwnFiles(deps: CrlPublisherDeps, memory: Memory): Promise<PublicationOutcome[]> {
+  const nowMs = deps.clock.now().getTime();
+  if (Math.abs(nowMs - memory.healedAtMs) < HEAL_EVERY_MS) return [];
+  memory.healedAtMs = nowMs;
+  const outcomes: PublicationOutcome[] = [];
+  for (const { issuer, newest } of await deps.store.standings(deps.transactor.read, deps.clock.now())) {
+    // Whoever publishes may still be on the way to a disk that is shared.
+    if (nowMs - (newest?.thisUpdate.getTime() ?? nowMs) < HEAL_EVERY_MS) continue;
+    try {
+      const lies = await memory.published.of(issuer.label);
+      const restored = await restoreFile(deps, memory, issuer, { newest, lies });
+      if (restored) outcomes.push(restored.outcome);
+    } catch (thrown) {
+      outcomes.push({ issuer: issuer.label, outcome: 'failed', error: asFemtoError(thrown) });
+    }
+  }
+  return outcomes;
 }
 
 /** When there is nothing else to do. */
@@ -207,7 +233,8 @@ async function publishIfDue(
   const book = await memory.books.of(issuer.id, Math.floor(now.getTime() / 1_000) - lifeSeconds);
   const spki = readSpki(spkiOfCertificate(issuer.certificateDer));
   const building = { witnesses: deps.store.witnesses, tx: deps.transactor.read, onWait: renew };
-  const built = await buildCrl(building, { issuer, spki, book, previous, now, lifeSeconds });
+  const freshestCrlUrl = deps.freshestCrlUrlOf?.(issuer.label);
+  const built = await buildCrl(building, { issuer, spki, book, previous, now, lifeSeconds, freshestCrlUrl });
   const der = await signCrl(deps.signer, issuer, spki, built);
   await failpoint('crl-after-sign');
   const sha256 = await recordCrl(deps, { issuer, lease, built, der, dirty });

@@ -42,10 +42,6 @@ export class PublishedCrls {
     this.#known.set(label, { stamp, crl });
     return crl;
   }
-
-  clear(): void {
-    this.#known.clear();
-  }
 }
 
 function lying({ number, thisUpdate, der }: PublishedCrl, sha256: Buffer): LyingCrl {

@@ -142,6 +142,14 @@ function relationFaults(config: ConfigFields): string[] {
     if (other) faults.push(`${name} and ${other} are both ${address}: give each a port of its own`);
     taken.set(address, name);
   }
+  if (config.status.crlShardPointers && config.status.crlShards === 0) {
+    faults.push('status.crlShardPointers: certificates cannot name shards that status.crlShards does not publish');
+  }
+  if ((config.status.crlDeltas || config.status.crlShards > 0) && config.publicUrls.status?.startsWith('https:')) {
+    faults.push(
+      'publicUrls.status must be plain http for status.crlDeltas and status.crlShards: a CRL names that address',
+    );
+  }
   if (config.status.crlEverySeconds * 2 > config.status.crlSeconds) {
     faults.push(
       'status.crlEverySeconds must be at most half of status.crlSeconds, or one missed publication leaves gateways without a valid CRL',
@@ -192,6 +200,11 @@ function complete(fields: ConfigFields): Config {
       operator: publicUrls.operator ?? at(listen.operator.certificateFile ? 'https' : 'http', listen.operator),
     },
   };
+}
+
+/** How many shards of a CA's CRL certificates issued from now on choose from; 0: they name the complete CRL. */
+export function shardsInCertificates({ status }: Pick<Config, 'status'>): number {
+  return status.crlShardPointers ? status.crlShards : 0;
 }
 
 /** The file that a data directory's own commands read. */

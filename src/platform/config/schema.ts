@@ -148,6 +148,21 @@ export const configSchema = z.strictObject({
     crlEverySeconds: seconds(HOUR_SECONDS, 24 * HOUR_SECONDS),
     /** nextUpdate − thisUpdate; policy ceiling 24 h. */
     crlSeconds: seconds(6 * HOUR_SECONDS, 24 * HOUR_SECONDS),
+    /** Publish a delta beside each complete CRL, at `/crl/<CA>.delta.crl`, and name it in the complete one (FreshestCRL). */
+    crlDeltas: z.boolean().default(false).meta({ example: true }),
+    /**
+     * Publish each Device CA's CRL in so many shards, too: a power of two, 0 for none. Only for relying parties that honour
+     * an IssuingDistributionPoint; strongSwan does not (docs/crl-parts.md).
+     */
+    crlShards: z
+      .int()
+      .min(0)
+      .max(256)
+      .refine((count) => (count & (count - 1)) === 0 && count !== 1, 'must be 0 or a power of two from 2 to 256')
+      .default(0)
+      .meta({ example: 16 }),
+    /** Certificates issued from now on name their shard and not the complete CRL. Needs `crlShards`. */
+    crlShardPointers: z.boolean().default(false).meta({ example: true }),
     /** nextUpdate − thisUpdate of a `good` answer; policy ceiling 4 h. */
     ocspGoodSeconds: seconds(HOUR_SECONDS, 4 * HOUR_SECONDS),
     /**

@@ -56,6 +56,14 @@ export function compareLists(
   }
 }
 
+/** By octets without the padding, as our lists are in order: a shorter serial before a longer one that begins with it. */
 function compareRecords(left: Buffer, l: number, right: Buffer, r: number): number {
-  return left.compare(right, r, r + RECORD_BYTES, l, l + RECORD_BYTES);
+  const [fromLeft, fromRight] = [l + padding(left, l), r + padding(right, r)];
+  return left.compare(right, fromRight, r + RECORD_BYTES, fromLeft, l + RECORD_BYTES);
+}
+
+function padding(records: Buffer, at: number): number {
+  let octets = 0;
+  while (octets < RECORD_BYTES && records[at + octets] === 0) octets += 1;
+  return octets;
 }

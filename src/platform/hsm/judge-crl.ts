@@ -3,13 +3,14 @@
  * judged by it alone. A delta or a shard says nothing of its own: it repeats, under the number and thisUpdate of the
  * complete CRL signed last, what that one says, so that no reader of parts believes less revoked than a reader of the whole.
  */
-import { verify } from 'node:crypto';
+import { hash, verify } from 'node:crypto';
 import { type CrlPart, type CrlShard, shardOfSerial, shardPart } from '../../x509/crl-part.js';
 import { TAG } from '../../x509/der.js';
 import { readDer, wholeOctets } from '../../x509/der-reader.js';
 import { importPublicKey } from '../../x509/spki.js';
 import type { SignRequest } from '../signer.js';
 import { type NewestCrl, RECORD_BYTES } from './crl-memory.js';
+import type { SignedPart } from './crl-parts.js';
 import { compareLists, crlRecords, isInOrder, REASON_HOLD, REASON_REMOVE } from './crl-records.js';
 import { type CrlTbs, readCrlTbs } from './crl-tbs.js';
 import type { KeyFacts } from './issuer-facts.js';
@@ -24,14 +25,14 @@ export interface CrlJudgement {
   readonly newest: NewestCrl | undefined;
   /** The complete CRL signed last, with its serials. */
   readonly signed: () => NewestCrl | undefined;
-  /** Highest number allowed for a part. */
-  readonly partNumber: (part: CrlPart) => bigint | undefined;
+  /** The part that was allowed last, signed or not. */
+  readonly lastPart: (part: CrlPart) => SignedPart | undefined;
 }
 
 /** What to remember once it is signed. */
 export type CrlConsequence =
   | { readonly kind: 'complete'; readonly crl: NewestCrl }
-  | { readonly kind: 'part'; readonly part: CrlPart; readonly number: bigint };
+  | { readonly kind: 'part'; readonly part: CrlPart; readonly signed: SignedPart };
 
 /** @throws Refusal; FemtoError BAD_REQUEST from the DER reader */
 export function judgeCrl(request: SignRequest, by: CrlJudgement): CrlConsequence {
@@ -43,7 +44,7 @@ export function judgeCrl(request: SignRequest, by: CrlJudgement): CrlConsequence
   const whole = wholeOf(request, tbs, part, by);
   if (scope.kind === 'delta') judgeDelta(tbs, whole, baseOf(request, scope.base, tbs, by));
   else judgeShard(tbs, whole, scope.shard);
-  return { kind: 'part', part, number: tbs.number };
+  return { kind: 'part', part, signed: { number: tbs.number, tbsSha256Hex: hash('sha256', request.tbs) } };
 }
 
 function judgeComplete(request: SignRequest, tbs: CrlTbs, { newest }: CrlJudgement): NewestCrl {
@@ -62,8 +63,11 @@ function wholeOf(request: SignRequest, tbs: CrlTbs, part: CrlPart, by: CrlJudgem
   const { number, thisUpdateMs } = tbs;
   if (request.name !== `crl-part:${request.keyLabel}:${part}:${number}`)
     deny('The name of the request is not crl-part:<CA>:<part>:<number> of the TBS.');
-  const last = by.partNumber(part);
-  if (last !== undefined && number <= last) deny(`Number ${number} of ${part} is not above ${last}, signed before.`);
+  const last = by.lastPart(part);
+  // Asked again after a lost answer: the same bytes, and no others.
+  const isRepeated = last?.number === number && last.tbsSha256Hex === hash('sha256', request.tbs);
+  if (last && number <= last.number && !isRepeated)
+    deny(`Number ${number} of ${part} is not above ${last.number}, signed before.`);
   const whole = by.signed();
   if (whole?.number !== number || whole.thisUpdateMs !== thisUpdateMs) {
     deny(`A ${part} has number and thisUpdate of the complete CRL signed last (RFC 5280 section 5.2.3).`);

@@ -8,6 +8,7 @@ import { FemtoError } from '../errors.js';
 import type { SignerRole, SignRequest, SignResult } from '../signer.js';
 import type { BarredKeys } from './barred-keys.js';
 import type { NewestCrl, NewestCrlReader } from './crl-memory.js';
+import type { SignedPart } from './crl-parts.js';
 import type { Hierarchy } from './hierarchy.js';
 import { entryOf, type KeyFacts, keyFacts, type OcspIssuerHashes, ocspIssuerHashes } from './issuer-facts.js';
 import { type CrlConsequence, judgeCrl } from './judge-crl.js';
@@ -54,8 +55,8 @@ export interface JudgeDeps {
   readonly keyClass: KeyClass;
   readonly now: () => number;
   readonly crls: NewestCrlReader;
-  /** Highest numbers signed for the deltas and shards of a CA. */
-  readonly partNumbers: (issuerLabel: string) => ReadonlyMap<string, bigint>;
+  /** Deltas and shards of a CA that were signed last. */
+  readonly signedParts: (issuerLabel: string) => ReadonlyMap<string, SignedPart>;
   readonly lastHead: () => LastHead | undefined;
   /** Keys of retired CAs: they sign CRLs and OCSP signers to the end, and no certificate. */
   readonly barred: BarredKeys;
@@ -66,7 +67,7 @@ export class Judge {
   private readonly issuerHashes = new Map<string, OcspIssuerHashes>();
   private readonly judgedCrls = new Map<string, NewestCrl>();
   /** By CA and part. */
-  private readonly judgedParts = new Map<string, bigint>();
+  private readonly judgedParts = new Map<string, SignedPart>();
   /** Looked up once a batch: an OCSP answer alone costs less than asking the file system for its CRL's file. */
   private newestCrls = new Map<string, NewestCrl | undefined>();
   private tokenSpkis: ReadonlySet<string> = new Set();
@@ -157,16 +158,16 @@ export class Judge {
   }
 
   private judgeCrl(request: SignRequest, by: { issuer: KeyFacts; skewMs: number; nowMs: number }): CrlConsequence {
-    const { config, crls, partNumbers } = this.deps;
+    const { config, crls, signedParts } = this.deps;
     const { keyLabel } = request;
     const { lifeSecondsMax } = config.purposes.crl;
     const newest = this.judgedCrls.get(keyLabel) ?? crls.newest(keyLabel);
     const signed = (): NewestCrl | undefined => crls.newest(keyLabel);
     const partKey = (part: CrlPart): string => `${keyLabel} ${part}`;
-    const partNumber = (part: CrlPart): bigint | undefined =>
-      this.judgedParts.get(partKey(part)) ?? partNumbers(keyLabel).get(part);
-    const judged = judgeCrl(request, { ...by, lifeSecondsMax, newest, signed, partNumber });
-    if (judged.kind === 'part') this.judgedParts.set(partKey(judged.part), judged.number);
+    const lastPart = (part: CrlPart): SignedPart | undefined =>
+      this.judgedParts.get(partKey(part)) ?? signedParts(keyLabel).get(part);
+    const judged = judgeCrl(request, { ...by, lifeSecondsMax, newest, signed, lastPart });
+    if (judged.kind === 'part') this.judgedParts.set(partKey(judged.part), judged.signed);
     else this.judgedCrls.set(keyLabel, { ...judged.crl, serials: Buffer.alloc(0) });
     return judged;
   }

@@ -7,7 +7,7 @@ import { rawToDer } from '../../x509/ecdsa.js';
 import { importPublicKey } from '../../x509/spki.js';
 import type { SignerRole, SignPurpose, SignRequest, SignResult } from '../signer.js';
 import { writeNewestCrl } from './crl-memory.js';
-import { writePartNumber } from './crl-parts.js';
+import { writeSignedPart } from './crl-parts.js';
 import type { KeyFacts } from './issuer-facts.js';
 import type { Journal } from './journal.js';
 import type { Consequence, Judge, Verdict } from './judge.js';
@@ -236,7 +236,7 @@ export class SigningDesk {
     try {
       const { crl } = consequence;
       if (crl?.kind === 'complete') writeNewestCrl(this.deps.stateDir, request.keyLabel, crl.crl);
-      if (crl?.kind === 'part') writePartNumber(this.deps.stateDir, request.keyLabel, crl.part, crl.number);
+      if (crl?.kind === 'part') writeSignedPart(this.deps.stateDir, request.keyLabel, crl.part, crl.signed);
       if (consequence.head) {
         writeLastHead(this.deps.stateDir, consequence.head);
         this.deps.onHeadSigned(consequence.head);

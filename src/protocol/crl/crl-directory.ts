@@ -5,9 +5,7 @@ import { join } from 'node:path';
 import type { CrlFiles, PublishedCrl } from '../../lifecycle/status/index.js';
 import { failpoint } from '../../platform/failpoint.js';
 import { readCrl } from '../../x509/crl.js';
-
-/** Labels come from the ceremony file; the check keeps a hostile one inside the directory. */
-export const ISSUER_LABEL = /^[a-z0-9][a-z0-9-]{0,62}$/;
+import { CRL_NAME } from '../../x509/crl-part.js';
 
 /**
  * `<directory>/<label>.crl`, DER. A reader sees the old file or the new one, never a part: written beside it, synced,
@@ -49,7 +47,8 @@ export function stampOf({ ino, mtimeMs, size }: Stats): string {
 }
 
 function pathOf(directory: string, label: string): string {
-  if (!ISSUER_LABEL.test(label)) throw new RangeError(`"${label}" is no issuer label`);
+  // Labels come from the ceremony file; the check keeps a hostile one inside the directory.
+  if (!CRL_NAME.test(label)) throw new RangeError(`"${label}" is no issuer label`);
   return join(directory, `${label}.crl`);
 }
 

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import type { CrlShelf, ShelfItem } from './crl-shelf.js';
 
-const CRL = /^\/crl\/([a-z0-9-]{1,64})\.crl(?:\?|$)/;
+const CRL = /^\/crl\/([a-z0-9-]{1,64}(?:\.[a-z0-9-]{1,16})?)\.crl(?:\?|$)/;
 const CERTIFICATE = /^\/ca\/([a-z0-9-]{1,64})\.cer(?:\?|$)/;
 
 /**

@@ -3,7 +3,9 @@ import { readdir, readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type CrlHealth, crlHealth } from '../../lifecycle/status/index.js';
 import { readCrlHead } from '../../x509/crl.js';
-import { ISSUER_LABEL, stampOf } from './crl-directory.js';
+import { belongsUnder, CRL_NAME } from '../../x509/crl-part.js';
+import { badDer } from '../../x509/der-reader.js';
+import { stampOf } from './crl-directory.js';
 
 /** A file for relying parties, ready to be written to a socket. */
 export interface ShelfItem {
@@ -57,7 +59,10 @@ export function makeCrlShelf(deps: CrlShelfDeps): CrlShelf {
   // OCSP answers wait for what is done here, so neither the entries are walked nor the megabytes hashed: the publisher
   // linted them, and the head alone tells a file that was cut short.
   const put = (label: string, der: Buffer): void => {
-    const { number, thisUpdate, nextUpdate, signature } = readCrlHead(der);
+    const list = readCrlHead(der);
+    const { number, thisUpdate, nextUpdate, signature } = list;
+    if (!belongsUnder(label, list))
+      throw badDer(`CRL of ${label}`, 'is of another kind than its name says; it is not served');
     const held = crls.get(label);
     // Two publishers, or a restored directory: what was shown once is never followed by something older.
     if (number === undefined || (held && held.number >= number)) return;
@@ -73,7 +78,7 @@ export function makeCrlShelf(deps: CrlShelfDeps): CrlShelf {
   const readDirectory = async (directory: string): Promise<void> => {
     for (const name of await namesIn(directory)) {
       const label = name.slice(0, -'.crl'.length);
-      if (!name.endsWith('.crl') || !ISSUER_LABEL.test(label)) continue;
+      if (!name.endsWith('.crl') || !CRL_NAME.test(label)) continue;
       const path = join(directory, name);
       const stamp = stampOf(await stat(path));
       if (stamps.get(path) === stamp) continue;

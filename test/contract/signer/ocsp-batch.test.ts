@@ -60,7 +60,7 @@ test("a batch asks once for the CA's newest CRL, and the next batch asks again",
     keyClass: 'ocsp',
     now: () => Date.now(),
     crls: new CountingReader(config.stateDir),
-    partNumbers: () => new Map(),
+    signedParts: () => new Map(),
     lastHead: () => undefined,
   });
   judge.learn(new Map(labelsOfClass(config, 'ocsp').map((label) => [label, keyOf(label)])));

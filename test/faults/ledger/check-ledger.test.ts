@@ -1,8 +1,9 @@
 import { appendFileSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { crlPartStore } from '../../../src/lifecycle/status/crl-part-store.pg.js';
 import { crlStore } from '../../../src/lifecycle/status/crl-store.pg.js';
-import { makeCrlPublisher } from '../../../src/lifecycle/status/index.js';
+import { makeCrlPartsPublisher, makeCrlPublisher } from '../../../src/lifecycle/status/index.js';
 import { statusChangeReader } from '../../../src/lifecycle/status/status-changes.pg.js';
 import { checkLedger } from '../../../src/operator/audit/check-ledger.pg.js';
 import { checkTable } from '../../../src/operator/audit/check-table.js';
@@ -40,6 +41,7 @@ beforeAll(async () => {
   ]);
   await world.issuance.issue(operational(kept, { spki: freshSpki(), successor: await successorOf(world, first) }));
   await world.firstCertificate(lost);
+  await publishLists();
   await world.revocation.revoke({
     selection: { by: 'unit', unitId: lost.id },
     reason: 'keyCompromise',
@@ -51,8 +53,8 @@ beforeAll(async () => {
 }, 120_000);
 afterAll(() => world.close());
 
-/** What the worker's loops do. */
-async function publish(): Promise<void> {
+/** Complete CRLs, and what follows them. */
+async function publishLists(): Promise<void> {
   const { transactor } = world;
   const leases = makeLeases(transactor);
   const signer = world.token.connect('worker');
@@ -69,8 +71,32 @@ async function publish(): Promise<void> {
     everySeconds: 3_600,
     lifeSeconds: 21_600,
   });
+  const parts = makeCrlPartsPublisher({
+    store: crlPartStore,
+    completes: crlStore,
+    transactor,
+    leases,
+    signer,
+    files: makeCrlDirectory(paths.crl),
+    clock: systemClock,
+    holder: 'test',
+    everySeconds: 3_600,
+    deltas: true,
+    shards: 2,
+    statusUrl: 'http://127.0.0.1:8080',
+  });
   for (const { outcome, error } of await crls.publishDue())
     expect([outcome, error?.message]).toEqual(['published', undefined]);
+  for (const { outcome, error } of await parts.publishDue())
+    expect([outcome, error?.message]).toEqual(['published', undefined]);
+}
+
+/** What the worker's loops do. */
+async function publish(): Promise<void> {
+  const { transactor } = world;
+  const leases = makeLeases(transactor);
+  const signer = world.token.connect('worker');
+  await publishLists();
   const audit = world.token.hierarchy.entries.find(({ kind }) => kind === 'audit');
   if (!audit) throw new Error('no audit key');
   auditPem = audit.certificatePem;
@@ -118,6 +144,10 @@ test('an honest record is clean; what could not be judged says why', async () =>
 });
 
 /** The unit that was revoked has id 2; unit 1 has two generations. */
+const KEEP_PARTS = 'CREATE TABLE kept_part AS SELECT issuer_id, part, number, der, sha256, tbs_sha256 FROM crl_part';
+const RESTORE_PARTS = `UPDATE crl_part p SET der = k.der, sha256 = k.sha256, tbs_sha256 = k.tbs_sha256 FROM kept_part k
+  WHERE (p.issuer_id, p.part, p.number) = (k.issuer_id, k.part, k.number); DROP TABLE kept_part`;
+
 const SABOTAGE: readonly (readonly [id: number, what: string, sabotage: string, undo: string, says: RegExp])[] = [
   [
     1,
@@ -188,6 +218,27 @@ const SABOTAGE: readonly (readonly [id: number, what: string, sabotage: string, 
     `DELETE FROM revoked_certificate WHERE unit_id = 2`,
     '',
     /not in the database/,
+  ],
+  [
+    8,
+    'a delta that names another base',
+    `UPDATE crl_part SET base_number = 0 WHERE part = 'delta'`,
+    `UPDATE crl_part SET base_number = 1 WHERE part = 'delta'`,
+    /delta 2 of device-ca-1 is of another number, base or kind/,
+  ],
+  [
+    8,
+    'a shard under the name of another',
+    `${KEEP_PARTS}; UPDATE crl_part a SET der = b.der, sha256 = b.sha256 FROM crl_part b WHERE a.issuer_id = b.issuer_id AND a.part = 'shard-2-0' AND b.part = 'shard-2-1' AND a.der IS NOT NULL AND b.der IS NOT NULL`,
+    RESTORE_PARTS,
+    /shard-2-0 \d of device-ca-1 is of another number, base or kind/,
+  ],
+  [
+    11,
+    'a delta that was not signed so',
+    `${KEEP_PARTS}; UPDATE crl_part SET tbs_sha256 = sha256(tbs_sha256) WHERE part = 'delta'`,
+    RESTORE_PARTS,
+    /crl-part:device-ca-1:delta:2: the recorded part is not the one/,
   ],
   [
     12,

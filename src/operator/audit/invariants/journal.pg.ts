@@ -3,6 +3,7 @@ import type { Transaction } from '../../../platform/db/transaction.js';
 import { type JournalEntry, readJournal } from '../../../platform/hsm/journal.js';
 import { KEY_CLASSES } from '../../../platform/hsm/key-class.js';
 import { readCrlHead } from '../../../x509/crl.js';
+import { explainParts, isPartName } from './crl-parts.pg.js';
 import { type Evidence, type Invariant, type JournalSnapshot, type Outcome, Violations } from './invariant.js';
 
 export const JOURNAL_INVARIANTS: readonly Invariant[] = [
@@ -152,8 +153,10 @@ async function explainOcspSigners(
 async function explainCrls(tx: Transaction, entries: readonly JournalEntry[], violations: Violations): Promise<void> {
   const numbers = entries.map((entry) => ({ entry, match: /^crl:(.+):(\d+)$/.exec(entry.name) }));
   for (const { entry, match } of numbers) {
-    if (!match) violations.add(`journal entry ${entry.seq}: "${entry.name}" is no CRL’s name`);
+    if (!match && !isPartName(entry.name))
+      violations.add(`journal entry ${entry.seq}: "${entry.name}" is no CRL’s name`);
   }
+  await explainParts(tx, entries, violations);
   const named = numbers.flatMap(({ match }) =>
     match?.[1] && match[2] ? [{ label: match[1], number: Number(match[2]) }] : [],
   );

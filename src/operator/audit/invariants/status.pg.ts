@@ -3,6 +3,7 @@ import { join } from 'node:path';
 import type { Transaction } from '../../../platform/db/transaction.js';
 import { readCertificate } from '../../../x509/certificate.js';
 import { crlEntries, readCrl, verifyCrlSignature } from '../../../x509/crl.js';
+import { checkParts } from './crl-parts.pg.js';
 import { type Evidence, type Invariant, type Outcome, Violations } from './invariant.js';
 
 export const STATUS_INVARIANTS: readonly Invariant[] = [
@@ -83,7 +84,8 @@ async function compareWithRows(
   }
 }
 
-async function crlsRise({ tx, asOf, crlDir }: Evidence): Promise<Outcome> {
+async function crlsRise(evidence: Evidence): Promise<Outcome> {
+  const { tx, asOf, crlDir } = evidence;
   const violations = new Violations();
   const { rows } = await tx.query<{ label: string; number: number }>(
     `SELECT i.label, c.number FROM (
@@ -108,6 +110,7 @@ async function crlsRise({ tx, asOf, crlDir }: Evidence): Promise<Outcome> {
        AND NOT EXISTS (SELECT 1 FROM crl c WHERE c.issuer_id = i.id)`,
   );
   for (const { label } of missing) violations.add(`${label} has no CRL`);
+  await checkParts(evidence, violations);
   return violations.outcome();
 }
 
