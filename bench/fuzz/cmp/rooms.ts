@@ -89,7 +89,10 @@ export function fuzzRooms(): FuzzRooms {
     },
     renewal: {
       renew: async ({ csr }) => answerOf(grant('renew', keyRequestOf(csr))),
-      settleIssued: async () => act('settleIssued'),
+      settleIssued: async ({ withSettled }) => {
+        act('settleIssued');
+        await withSettled?.(NO_DATABASE);
+      },
     },
     revocation: {
       revokeByUnit: async () => {
