@@ -114,15 +114,17 @@ async function askAboutNewcomers(
   if (newcomers.size === 0) return;
   const doubles = await deps.sessions.unitsInTwoPlaces(tx, [...newcomers]);
   if (doubles.length > 0) await deps.sessions.endOverdue(tx, now);
-  for (const unitId of doubles) {
-    await deps.sessions.openProbe(tx, {
-      unitId,
-      nonce: deps.random(NONCE_BYTES),
-      askAt: new Date(now.getTime() + GRACE_MS),
-      endsAt: new Date(now.getTime() + GRACE_MS + ANSWER_MS),
-      sessionsMax: SESSIONS_ASKED_MAX,
-    });
-  }
+  for (const unitId of doubles) await openProbe(deps, tx, unitId, now);
+}
+
+async function openProbe(deps: SessionDeskDeps, tx: Transaction, unitId: number, now: Date): Promise<void> {
+  await deps.sessions.openProbe(tx, {
+    unitId,
+    nonce: deps.random(NONCE_BYTES),
+    askAt: new Date(now.getTime() + GRACE_MS),
+    endsAt: new Date(now.getTime() + GRACE_MS + ANSWER_MS),
+    sessionsMax: SESSIONS_ASKED_MAX,
+  });
 }
 
 async function takeAnswer(deps: SessionDeskDeps, gateway: AskingGateway, answer: ProbeAnswer): Promise<ProbeState> {
@@ -140,6 +142,12 @@ async function takeAnswer(deps: SessionDeskDeps, gateway: AskingGateway, answer:
     const verdict = judgeProbe(await deps.sessions.probedSessions(tx, id));
     if (verdict.kind === 'open') return 'open';
     await deps.sessions.closeProbe(tx, id, verdict.kind, now);
+    // Whoever came up while this question was open was not in it, and nobody asks about one that stays.
+    if (verdict.kind === 'not-both' && (await deps.sessions.hasLatecomer(tx, id))) {
+      for (const unitId of await deps.sessions.unitsInTwoPlaces(tx, [probe.unitId])) {
+        await openProbe(deps, tx, unitId, now);
+      }
+    }
     if (verdict.kind === 'both-alive') await tellLedger(deps, tx, probe.serialNumber, id, verdict, now);
     return verdict.kind;
   });

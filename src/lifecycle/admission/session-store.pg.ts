@@ -99,6 +99,16 @@ export const sessionStore: SessionStore = {
     return rows[0] ?? null;
   },
 
+  hasLatecomer: async (tx, id) => {
+    const { rowCount } = await tx.query(
+      `SELECT FROM session_probe p JOIN unit_session s ON s.unit_id = p.unit_id AND s.down_at IS NULL
+       WHERE p.id = $1 AND NOT EXISTS (SELECT FROM session_probe_answer a
+         WHERE a.probe_id = p.id AND a.gateway_id = s.gateway_id AND a.session = s.session) LIMIT 1`,
+      [id],
+    );
+    return rowCount === 1;
+  },
+
   answer: async (tx, { id, gatewayId, session, alive, at }) => {
     const { rowCount } = await tx.query(
       `UPDATE session_probe_answer SET alive = $4, answered_at = $5

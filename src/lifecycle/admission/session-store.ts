@@ -45,5 +45,7 @@ export interface SessionStore {
     answer: { id: string; gatewayId: number; session: Buffer; alive: boolean; at: Date },
   ): Promise<boolean>;
   probedSessions(tx: Transaction, id: string): Promise<ProbedSession[]>;
+  /** Has the unit a session open that this probe did not ask about? */
+  hasLatecomer(tx: Transaction, id: string): Promise<boolean>;
   closeProbe(tx: Transaction, id: string, state: Exclude<ProbeState, 'open'>, at: Date): Promise<void>;
 }
