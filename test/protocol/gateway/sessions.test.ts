@@ -202,6 +202,20 @@ describe('one unit in two places (D5)', () => {
     expect(held.rowCount).toBeGreaterThan(0);
   });
 
+  test('one that came up while another question was open is asked about as soon as that one ends', async () => {
+    const { unit, mine, theirs } = await twice();
+    const late = event(1, unit, { address: '192.0.2.77' });
+    await report(busan, [late]);
+    await answer(busan, theirs, false);
+    expect((await questions(gangnam)).map(({ session }) => session)).toContain(mine.session);
+    const again = (await questions(gangnam)).find(({ session }) => session === mine.session);
+    const newcomer = (await questions(busan)).find(({ session }) => session === late.session);
+    await answer(gangnam, again ?? {}, true);
+    await answer(busan, newcomer ?? {}, true);
+    await detect();
+    expect(await stateOf(unit)).toBe('QUARANTINED');
+  });
+
   test.each([
     ['the older session no longer answers: the unit changed its gateway', [false, true]],
     ['neither answers', [false, false]],
