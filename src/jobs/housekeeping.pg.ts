@@ -5,6 +5,13 @@ const ROWS_A_RUN = 20_000;
 /** Longest life of a certificate, 31 days, and the comeback tier: what a partition must be ready for. */
 const MONTHS_AHEAD = 42;
 
+/**
+ * Decisions are kept for so many days, and go by whole days: at 300,000 units 29 million rows a day. What they showed is evidence
+ * by then, and that stays. A session's permit must be found for as long as a session is believed, 31 days.
+ */
+const DECISION_DAYS = 90;
+const DECISION_DAYS_AHEAD = 8;
+
 /** Table, and which of its rows are over. A spent nonce outlives its validity by an hour, so that no clock revives it. */
 const OVER: readonly (readonly [table: string, condition: string])[] = [
   ['nonce_spent', `expires_at < now() - interval '1 hour'`],
@@ -14,6 +21,7 @@ const OVER: readonly (readonly [table: string, condition: string])[] = [
   ['refusal_budget', `day < current_date - 90`],
   ['request_rate', `minute < now() - interval '1 hour'`],
   ['gateway_receipt', `at < now() - interval '90 days'`],
+  ['decision_default', `at < now() - interval '${DECISION_DAYS} days'`],
   ['session_event', `received_at < now() - interval '90 days'`],
   ['unit_session', `seen_at < now() - interval '90 days'`],
   ['session_probe', `ends_at < now() - interval '90 days'`],
@@ -29,9 +37,14 @@ export const housekeeping: Housekeeping = {
       );
       if (rowCount > 0) removed[table] = rowCount;
     }
+    const { rows } = await tx.query<{ day: string }>(
+      `SELECT drop_decision_days(now() - interval '${DECISION_DAYS} days') AS day`,
+    );
+    for (const { day } of rows) removed[day] = -1;
     return removed;
   },
   ensurePartitions: async (tx) => {
     await tx.query(`SELECT ensure_partitions(now() - interval '1 month', $1)`, [MONTHS_AHEAD]);
+    await tx.query(`SELECT ensure_decision_days(now() + interval '1 day', $1)`, [DECISION_DAYS_AHEAD]);
   },
 };

@@ -72,7 +72,7 @@ export function isOneRow(judged: Judged): boolean {
 /** Writes down the answers, their traces and the reasons of refusals: a few statements for all of them. */
 export async function recordAll(deps: AdmissionDeps, tx: Transaction, judged: readonly Judged[]): Promise<void> {
   if (judged.length === 0) return;
-  const opened = await deps.decisions.add(
+  const added = await deps.decisions.add(
     tx,
     judged.map(({ asked, issuer, known, page, verdict, reasons, isStranger }) => ({
       at: asked.now,
@@ -86,17 +86,20 @@ export async function recordAll(deps: AdmissionDeps, tx: Transaction, judged: re
       reasons,
       address: asked.address,
       lineId: known.line?.lineId ?? null,
+      lineSure: known.line?.authoritative === true,
+      cell: asked.request.cell ?? null,
       policyVersion: page.policyVersion,
       isStranger,
     })),
   );
-  const refusals = judged.filter(({ verdict }) => verdict !== 'permit').map(refusalEntry);
-  if (opened !== null) refusals.push(alarmEntry(opened.alarmId, judged));
+  const { openedAlarmId, notKept } = added;
+  const refusals = judged.filter(({ verdict }, at) => verdict !== 'permit' && !notKept.has(at)).map(refusalEntry);
+  if (openedAlarmId !== null) refusals.push(alarmEntry(openedAlarmId, judged));
   if (refusals.length > 0) await deps.ledger.append(tx, refusals);
   for (const used of judged.filter(leavesTrace)) await noteUse(deps, tx, used);
-  if (opened !== null) {
+  if (openedAlarmId !== null) {
     deps.alarm('units that nobody knows ask to be let in', {
-      alarmId: opened.alarmId,
+      alarmId: openedAlarmId,
       gateway: judged[0]?.asked.gateway.name,
     });
   }
@@ -200,6 +203,7 @@ function refusalEntry({ asked, known, use, network, verdict, reasons }: Judged):
       address,
       ...(request.cell !== undefined && { cell: request.cell }),
       line: known.line?.name ?? null,
+      ...(request.cell !== undefined && { cell: request.cell }),
       certificateSha256: shown.fingerprint,
       serialKnown: known.serialKnown,
       grade: use?.kind === 'deny' ? use.grade : null,

@@ -1,11 +1,14 @@
 import { byteaArray } from '../../platform/db/bytea-array.js';
 import type { Transaction } from '../../platform/db/transaction.js';
-import type { DecisionRow, DecisionStore } from './decision.js';
+import { homeOf } from '../../platform/net/ip-address.js';
+import { type DecisionRow, type DecisionStore, STRANGERS_A_MINUTE } from './decision.js';
 
 export const decisionStore: DecisionStore = {
-  add: async (tx, rows) => {
-    const strangers = rows.filter(({ isStranger }) => isStranger);
+  add: async (tx, all) => {
+    const strangers = all.filter(({ isStranger }) => isStranger);
     const alarm = strangers.length === 0 ? null : await joinAlarm(tx, strangers);
+    const notKept = strangers.length === 0 ? NOBODY : await beyondTheLimit(tx, all);
+    const rows = notKept.size === 0 ? all : all.filter((_, at) => !notKept.has(at));
     await tx.query(
       INSERT,
       [
@@ -22,23 +25,58 @@ export const decisionStore: DecisionStore = {
         rows.map((row) => row.lineId),
         rows.map((row) => row.policyVersion),
         rows.map((row) => (row.isStranger ? (alarm?.id ?? null) : null)),
+        rows.map((row) => row.cell),
+        rows.map((row) => row.lineSure),
       ],
       { preparedAs: 'admission-decisions' },
     );
-    return alarm?.opened === true ? { alarmId: alarm.id } : null;
+    return { openedAlarmId: alarm?.opened === true ? alarm.id : null, notKept };
   },
 };
 
 // An array of arrays would have to be square: reasons travel as words.
 const INSERT = `
   INSERT INTO decision (at, gateway_id, unit_id, issuer_id, serial, stage, key_proved, verdict, reasons, address, line_id,
-    policy_version, alarm_id)
+    policy_version, alarm_id, cell, line_sure)
   SELECT at, gateway_id, unit_id, issuer_id, serial, stage, key_proved, verdict,
-    CASE reasons WHEN '' THEN '{}' ELSE string_to_array(reasons, ' ') END, address, line_id, policy_version, alarm_id
+    CASE reasons WHEN '' THEN '{}' ELSE string_to_array(reasons, ' ') END, address, line_id, policy_version, alarm_id,
+    cell, line_sure
   FROM unnest($1::timestamptz[], $2::int[], $3::int[], $4::smallint[], $5::bytea[], $6::text[], $7::boolean[], $8::text[],
-    $9::text[], $10::inet[], $11::int[], $12::int[], $13::bigint[])
+    $9::text[], $10::inet[], $11::int[], $12::int[], $13::bigint[], $14::text[], $15::boolean[])
     AS d(at, gateway_id, unit_id, issuer_id, serial, stage, key_proved, verdict, reasons, address, line_id,
-      policy_version, alarm_id)`;
+      policy_version, alarm_id, cell, line_sure)`;
+
+const NOBODY: ReadonlySet<number> = new Set();
+
+/** Counts strangers by what one subscriber calls from; those past the limit of this minute. */
+async function beyondTheLimit(tx: Transaction, rows: readonly DecisionRow[]): Promise<ReadonlySet<number>> {
+  const counts = new Map<string, number>();
+  for (const { isStranger, address } of rows) {
+    if (isStranger) counts.set(homeOf(address), (counts.get(homeOf(address)) ?? 0) + 1);
+  }
+  const at = rows[0]?.at ?? new Date(0);
+  // In order, so that two of these never wait for each other.
+  const homes = [...counts.keys()].sort();
+  const { rows: counted } = await tx.query<{ home: string; count: number }>(
+    `INSERT INTO request_rate (scope, credential, minute, count)
+     SELECT 'stranger', convert_to(home, 'UTF8'), date_trunc('minute', $1::timestamptz), n
+     FROM unnest($2::text[], $3::int[]) AS s(home, n)
+     ON CONFLICT (minute, scope, credential) DO UPDATE SET count = request_rate.count + EXCLUDED.count
+     RETURNING convert_from(credential, 'UTF8') AS home, count`,
+    [at, homes, homes.map((home) => counts.get(home) ?? 0)],
+  );
+  const left = new Map(
+    counted.map(({ home, count }) => [home, STRANGERS_A_MINUTE - (count - (counts.get(home) ?? 0))]),
+  );
+  const beyond = new Set<number>();
+  for (const [at, { isStranger, address }] of rows.entries()) {
+    if (!isStranger) continue;
+    const room = left.get(homeOf(address)) ?? 0;
+    left.set(homeOf(address), room - 1);
+    if (room <= 0) beyond.add(at);
+  }
+  return beyond;
+}
 
 /** After an hour of quiet the next stranger is news again. */
 const QUIET_AFTER = '1 hour';

@@ -55,12 +55,22 @@ export interface LedgerPosition {
 /** Every answer is kept before it is given: what a gateway was told, when, about which serial. */
 export interface DecisionStore {
   /**
-   * Adds many in one statement. Those of strangers join the open alarm, or open one.
-   *
-   * @returns the alarm that this opened; null where none was opened
+   * Adds many in one statement. Those of strangers join the open alarm, or open one. Strangers of one outer address beyond
+   * {@link STRANGERS_A_MINUTE} are counted by the alarm and not kept: whoever tries serials one by one gets the answer that
+   * everybody gets, and fills no table with it.
    */
-  add(tx: Transaction, rows: readonly DecisionRow[]): Promise<{ readonly alarmId: number } | null>;
+  add(tx: Transaction, rows: readonly DecisionRow[]): Promise<AddedDecisions>;
 }
+
+export interface AddedDecisions {
+  /** The alarm that this opened; null where none was opened. */
+  readonly openedAlarmId: number | null;
+  /** Places, among the rows, of those that were only counted. */
+  readonly notKept: ReadonlySet<number>;
+}
+
+/** Of one IPv4 address or IPv6 /64. */
+export const STRANGERS_A_MINUTE = 60;
 
 export interface DecisionRow {
   readonly at: Date;
@@ -74,6 +84,10 @@ export interface DecisionRow {
   readonly reasons: readonly ErrorCode[];
   readonly address: string;
   readonly lineId: number | null;
+  /** The line is the resolver's own word (rules 5.5). */
+  readonly lineSure: boolean;
+  /** The cell that was claimed, where the stage has one. */
+  readonly cell: string | null;
   /** Active network policy. */
   readonly policyVersion: number | null;
   /** No unit of ours that we know of: a member of the alarm (AUZ-2). */

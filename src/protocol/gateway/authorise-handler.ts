@@ -1,6 +1,7 @@
 import type { IncomingMessage } from 'node:http';
 import { z } from 'zod';
 import { type AskingGateway, type Authorise, type Decision, STAGES } from '../../lifecycle/admission/index.js';
+import { holdsSubscriberNumber, IDENTIFIER } from '../../lifecycle/registry/index.js';
 import { FemtoError } from '../../platform/errors.js';
 import { readJsonBody } from '../rest/body.js';
 import type { DecisionSign } from './decision-sign.js';
@@ -13,7 +14,12 @@ const authoriseBody = z.strictObject({
   address: z.string().min(2).max(64),
   keyProved: z.boolean(),
   nonce: z.string().regex(/^(?:[0-9a-f]{2}){16,64}$/),
-  cell: z.string().min(1).max(48).optional(),
+  /** As cells are registered; a subscriber's number is none, and is not kept (ADM-3). */
+  cell: z
+    .string()
+    .regex(IDENTIFIER)
+    .refine((cell) => !holdsSubscriberNumber(cell))
+    .optional(),
 });
 
 /** Reads one request of a proved gateway, and answers it. */

@@ -319,6 +319,25 @@ describe('who knocks without being known (AUZ-2)', () => {
     expect(entries).toEqual([{ n: 1 }]);
     expect((await talk.decide(units[0])).verdict).toBe('permit');
   });
+
+  test('one address that tries and tries gets the same answer, is counted, and is kept sixty times a minute', async () => {
+    const unit = await unitAtHome();
+    const try_ = (address: string) => talk.decide({ ...unit, certificate: unit.bootstrap.der, address });
+    const members = async (address: string): Promise<number> =>
+      (await world.db.pool.query('SELECT 1 FROM decision WHERE address = $1', [address])).rowCount ?? 0;
+    const { rows: before } = await world.db.pool.query('SELECT attempts FROM unknown_alarm');
+    const answers = await Promise.all(Array.from({ length: 150 }, () => try_('203.0.113.201')));
+    for (const { verdict, reasons } of answers) expect([verdict, reasons]).toEqual(['deny', answers[0]?.reasons]);
+    // Sixty of each minute that they came in: of one, or of two where the clock passed one meanwhile.
+    const kept = await members('203.0.113.201');
+    expect([kept >= 60, kept <= 120]).toEqual([true, true]);
+    await try_('203.0.113.202');
+    expect(await members('203.0.113.202')).toBe(1);
+    const { rows: after } = await world.db.pool.query('SELECT attempts FROM unknown_alarm');
+    expect(after[0].attempts - before[0].attempts).toBe(151);
+    // A unit of ours behind the same address is no stranger.
+    expect((await talk.decide({ ...unit, address: '203.0.113.201' })).verdict).toBe('permit');
+  });
 });
 
 test('a state that may be older than 5 s decides nothing: 503, and nothing is written (rules 5.3)', async () => {

@@ -5,12 +5,12 @@ const HOUR_MS = 3_600_000;
 
 test('after three days of outage a fleet comes back in order, at the rate, over two servers, and nobody is lost (D6, quick)', () => {
   const settings = {
-    units: 2_000,
+    units: 4_000,
     outageMs: 72 * HOUR_MS,
-    perSecond: 0.5,
+    perSecond: 2,
     servers: 2,
     sourceShare: 0.1,
-    watchMs: 2 * HOUR_MS,
+    watchMs: HOUR_MS,
   };
   const { due, expired, ...outcome } = virtualStorm(settings);
   // As the product's windows make it: more than half due, more than a seventh expired.
