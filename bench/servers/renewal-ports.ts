@@ -116,6 +116,7 @@ const rim = { trustedProxies: [], onInternal };
 const cmp = wireCmp(core, rooms, {
   ...rim,
   ra: { current: () => raCredential },
+  rootCrlDir: '.',
   // No model here may use secrets; renewals never ask.
   factory: { macSecret: async () => null, enrolBySecret: () => Promise.reject(new Error('no secret was given out')) },
 });

@@ -1,5 +1,7 @@
 import { X509Certificate } from 'node:crypto';
 import { FemtoError } from '../platform/errors.js';
+import type { Certificate } from '../x509/certificate.js';
+import { withRootsFor } from './access-roots.js';
 import type { DeviceFiles } from './device-files.js';
 import type { Answer, EnrolClient } from './enrol-client.js';
 import { makeCsr, newKeyPem, predecessorSignature } from './unit-keys.js';
@@ -28,6 +30,8 @@ export type CutPoint = (typeof CUT_POINTS)[number];
 export interface FemtocellDeps {
   readonly files: DeviceFiles;
   readonly client: EnrolClient;
+  /** From the factory; others are believed for its signature. */
+  readonly accessRoot: Certificate;
   /** The unit's time: network time where it was had, see {@link UnitClock}. */
   readonly now: () => Date;
   readonly random: (length: number) => Buffer;
@@ -110,7 +114,7 @@ async function ask(deps: FemtocellDeps, state: UnitState, pending: Pending, code
   });
   if (answer.status !== 200) return giveUpOrWait(deps, state, answer);
   await deps.atPoint?.('answer-received');
-  const next = { ...state, pending: null, current: operational(deps, answer, pending.keyPem) };
+  const next = await kept(deps, { ...state, pending: null }, operational(deps, answer, pending.keyPem), as);
   saveState(deps.files, next);
   await deps.atPoint?.('certificate-stored');
   const confirmed = await confirm(deps, next, next.current);
@@ -163,10 +167,22 @@ async function pickUp(deps: FemtocellDeps, state: UnitState, current: Operationa
     json: lineageToken === null ? {} : { lineageToken },
   });
   if (answer.status !== 200) return refusedBy(deps, answer);
-  const next = { ...state, current: operational(deps, answer, current.keyPem) };
+  const next = await kept(deps, state, operational(deps, answer, current.keyPem), current);
   saveState(deps.files, next);
   const confirmed = await confirm(deps, next, next.current);
   return confirmed.did === 'confirmed' ? { ...confirmed, did: 'picked-up' } : confirmed;
+}
+
+/** A certificate that leads to no root of ours is not kept: what was asked for stays pending, and is asked for again. */
+async function kept(
+  { accessRoot, client, now }: FemtocellDeps,
+  state: UnitState,
+  current: Operational,
+  as: Held,
+): Promise<UnitState & { readonly current: Operational }> {
+  const given = { accessRoot, state, now: now() };
+  const learnt = await withRootsFor(current, given, () => client.call('GET', '/v1/anchors', { as }));
+  return { ...learnt, current };
 }
 
 function operational(deps: FemtocellDeps, answer: Answer, keyPem: string): Operational {

@@ -54,6 +54,7 @@ if (status !== undefined) {
 }
 
 const client = makeEnrolClient(enrol, { pins, now: clock.now, address: values.address ?? null });
+const unit = { files, client, accessRoot: pins.accessRoot, now: clock.now, random: randomBytes };
 const codeFile = values['code-file'];
 let options: StepOptions = {
   ...(codeFile === undefined ? {} : { code: readFileSync(codeFile, 'utf8').trim() }),
@@ -61,7 +62,7 @@ let options: StepOptions = {
 };
 let unreached = 0;
 for (let steps = 1; ; steps++) {
-  const result = await step({ files, client, now: clock.now, random: randomBytes }, options).then(reached, unreachable);
+  const result = await step(unit, options).then(reached, unreachable);
   process.stdout.write(`${JSON.stringify({ ...result, generation: loadState(files)?.current?.generation ?? null })}\n`);
   const isDone = result.did === 'activated' || result.did === 'renewed' || result.did === 'picked-up';
   // What was asked for on the command line is done once; the pending key on flash remembers it if it was begun.

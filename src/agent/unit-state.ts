@@ -39,6 +39,8 @@ export interface UnitState {
   readonly lineageToken: string | null;
   /** Latest time that the network proved, ISO 8601: a clock that lost its battery starts from here. */
   readonly timeSeen: string | null;
+  /** Access Roots that came signed by the factory's since, PEM; they and the factory's are trusted. */
+  readonly accessRoots?: readonly string[];
 }
 
 const STATE_FILE = 'unit.json';
@@ -59,8 +61,9 @@ export function saveState(files: DeviceFiles, state: UnitState): void {
 }
 
 /** What an IKE daemon reads: rewritten from the state, so it may be torn and is then written again. */
-export function exportCredential(files: DeviceFiles, { current }: UnitState): void {
+export function exportCredential(files: DeviceFiles, { current, accessRoots = [] }: UnitState): void {
   if (current === null) return;
+  if (accessRoots.length > 0) replaceDurably(files, 'access-roots-learnt.pem', Buffer.from(accessRoots.join('')));
   replaceDurably(files, 'operational.key', Buffer.from(current.keyPem));
   replaceDurably(files, 'operational.pem', Buffer.from(current.certificatePem));
   replaceDurably(files, 'chain.pem', Buffer.from(current.chainPem));

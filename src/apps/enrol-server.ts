@@ -89,7 +89,7 @@ await runApp('enrol-server', async (app) => {
     refusals: rooms.refusals,
     network,
   });
-  const cmp = wireCmp(core, rooms, { ...rim, ra, factory: factory.factory });
+  const cmp = wireCmp(core, rooms, { ...rim, ra, factory: factory.factory, rootCrlDir: paths.ca });
   handle = mountPaths(
     {
       '/v1/factory': factory.listener,

@@ -6,6 +6,7 @@ import type { CmpDeps, CmpRa, SecretDesk } from '../protocol/cmp/cmp-deps.js';
 import { makeCmpRouter } from '../protocol/cmp/cmp-router.js';
 import { makeTransactionPruner } from '../protocol/cmp/prune-transactions.js';
 import { pgTransactionStore } from '../protocol/cmp/transaction-store.pg.js';
+import { makeCrlDirectory } from '../protocol/crl/crl-directory.js';
 import type { HttpHandler } from '../protocol/mount.js';
 import { keyBlocker } from './key-blocker.js';
 import { type Core, certificateDer } from './wire-core.js';
@@ -15,6 +16,8 @@ export interface CmpWiring extends Pick<CmpDeps, 'trustedProxies' | 'onInternal'
   readonly ra: CmpRa;
   /** Shared secrets, for models that may have them. */
   readonly factory: Pick<FactoryOffice, keyof SecretDesk>;
+  /** Where the ceremonies left the roots' CRLs on this host. */
+  readonly rootCrlDir: string;
 }
 
 const PRUNE_EVERY_MS = 300_000;
@@ -47,7 +50,7 @@ export function wireCmp(
       return records.map(({ der }) => der);
     },
     chainOf: chains(core),
-    crlOf: (issuerId) => crlStore.newestWhole(transactor.read, issuerId),
+    crlOf: crlReader(core, wiring.rootCrlDir),
     blockExposedKeys: keyBlocker(core),
     pause: (milliseconds) => sleep(milliseconds),
   });
@@ -58,6 +61,17 @@ export function wireCmp(
   );
   timer.unref();
   return { handler, close: () => clearInterval(timer) };
+}
+
+/** Roots sign their CRLs at ceremonies, so those are files; all others are recorded. */
+function crlReader({ issuers, transactor }: Core, rootCrlDir: string): CmpDeps['crlOf'] {
+  const files = makeCrlDirectory(rootCrlDir);
+  return async (issuerId) => {
+    const issuer = await issuers.byId(issuerId);
+    return issuer?.kind.startsWith('root-')
+      ? files.newest(issuer.label)
+      : crlStore.newestWhole(transactor.read, issuerId);
+  };
 }
 
 /** Issuing CA first, then its root. Remembered: what an issuer's row says of its certificate never changes. */

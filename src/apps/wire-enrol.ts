@@ -9,6 +9,7 @@ import {
 } from '../lifecycle/enrolment/index.js';
 import { pgRequestGuard } from '../lifecycle/enrolment/request-guard.pg.js';
 import type { Issuance } from '../lifecycle/issuance/index.js';
+import type { Issuer } from '../lifecycle/model/index.js';
 import type { NetworkGate } from '../lifecycle/registry/index.js';
 import { makeRenewal, type Renewal } from '../lifecycle/renewal/index.js';
 import { pgRenewalStore } from '../lifecycle/renewal/renewal-store.pg.js';
@@ -116,8 +117,12 @@ export function wireEnrol(core: Core, wiring: EnrolWiring): EnrolRooms {
         recordRefusal,
         chainOf: (issuerId) => chainOf(core, issuerId),
         roots: async () => ({
-          deviceChains: (await issuers.all()).filter(({ kind }) => kind === 'device-ca' || kind === 'root-access'),
+          deviceChains: shownChains(await issuers.all()),
           servicesRoot: (await issuers.all()).find(({ kind }) => kind === 'root-services') ?? null,
+        }),
+        anchors: async () => ({
+          roots: (await issuers.all()).filter(({ kind, state }) => kind === 'root-access' && state !== 'retired'),
+          links: await issuers.successions(),
         }),
         placeOf: async (unitId) => {
           const cell = await registry.cellOf(transactor.read, unitId);
@@ -127,6 +132,19 @@ export function wireEnrol(core: Core, wiring: EnrolWiring): EnrolRooms {
       }),
   };
 }
+
+/**
+ * Roots, and the newest Device CAs that issue: what fits a small unit's buffer. A unit gets the chain of its own certificate
+ * with that certificate.
+ */
+function shownChains(all: readonly Issuer[]): readonly Issuer[] {
+  const roots = all.filter(({ kind, state }) => kind === 'root-access' && state !== 'retired');
+  const issuing = all.filter(({ kind, state }) => kind === 'device-ca' && state === 'active');
+  return [...issuing.slice(-SHOWN_CAS_MAX), ...roots.slice(-SHOWN_ROOTS_MAX)];
+}
+
+const SHOWN_CAS_MAX = 4;
+const SHOWN_ROOTS_MAX = 2;
 
 /** Issuing CA first, then what signed it, up to its root. */
 async function chainOf({ issuers }: Core, issuerId: number): Promise<readonly Buffer[]> {

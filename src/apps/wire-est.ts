@@ -23,8 +23,13 @@ export function wireEst(
     renewal,
     recordRefusal,
     blockExposedKeys: keyBlocker(core),
-    caCertificates: async () =>
-      (await issuers.all()).filter(({ kind }) => SHOWN.has(kind)).map(({ certificateDer }) => certificateDer),
+    caCertificates: async () => [
+      ...(await issuers.all())
+        .filter(({ kind, state }) => SHOWN.has(kind) && state !== 'retired')
+        .map(({ certificateDer }) => certificateDer),
+      // The ways between roots, so that whoever has either accepts the other (RFC 7030 section 4.1.3).
+      ...(await issuers.successions()).flatMap(({ newWithOld, oldWithNew }) => [newWithOld, oldWithNew]),
+    ],
     modelByLabel: (label) => registry.modelByLabel(transactor.read, label),
   });
 }

@@ -41,7 +41,7 @@ async function activeUnit(): Promise<{ unit: WorldUnit; dir: string; deps: Femto
   const now = () => new Date();
   const pins = readPins(world);
   const client = makeEnrolClient(`https://localhost:${world.port}`, { pins, now, address: '127.0.0.1' });
-  const deps = { files, client, now, random: randomBytes };
+  const deps = { files, client, accessRoot: pins.accessRoot, now, random: randomBytes };
   expect(await step(deps, { code: await world.grant(unit) })).toMatchObject({ did: 'activated' });
   return { unit, dir, deps };
 }

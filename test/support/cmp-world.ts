@@ -115,6 +115,7 @@ export async function startCmpWorld(): Promise<CmpWorld> {
     const cmp = wireCmp(core, device.rooms, {
       ra: { current: () => holder.ra },
       factory,
+      rootCrlDir: join(world.token.dataDir, 'ca'),
       trustedProxies: [],
       onInternal,
     });

@@ -57,7 +57,7 @@ const ra = {
   subjectDer,
   sign: (data: Buffer) => sign('sha256', data, settings.ra.key),
 };
-const cmp = wireCmp(core, rooms, { ...rim, ra: { current: () => ra }, factory });
+const cmp = wireCmp(core, rooms, { ...rim, ra: { current: () => ra }, factory, rootCrlDir: settings.runDir });
 const plain = createPlainListener({ onFault: onInternal }, cmp.handler);
 
 armFailpoints(settings.failpoints);

@@ -13,8 +13,9 @@ import { lazyFiles } from './lazy-files.js';
 const [dir = '', enrolUrl = '', address = '', point = ''] = process.argv.slice(2);
 const text = (name: string): string => readFileSync(join(dir, name), 'utf8');
 const now = (): Date => new Date();
+const pins = readPins({ servicesRootPem: text('services-root.pem'), accessRootPem: text('access-root.pem') });
 const client = makeEnrolClient(enrolUrl, {
-  pins: readPins({ servicesRootPem: text('services-root.pem'), accessRootPem: text('access-root.pem') }),
+  pins,
   now,
   address,
 });
@@ -22,6 +23,7 @@ await step(
   {
     files: lazyFiles(dir),
     client,
+    accessRoot: pins.accessRoot,
     now,
     random: randomBytes,
     atPoint: async (reached) => {

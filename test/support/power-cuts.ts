@@ -140,6 +140,7 @@ async function cutAt(target: PowerCutTarget, flash: Flash, point: CutPoint): Pro
     const deps: FemtocellDeps = {
       files: flash.mount(),
       client,
+      accessRoot: readPins(target).accessRoot,
       now: () => new Date(),
       random: randomBytes,
       atPoint: async (reached) => {
@@ -160,7 +161,13 @@ async function cutAt(target: PowerCutTarget, flash: Flash, point: CutPoint): Pro
 }
 
 async function powerOn<T>(target: PowerCutTarget, flash: Flash, work: (deps: FemtocellDeps) => Promise<T>): Promise<T> {
-  return work({ files: flash.mount(), client: clientOf(target), now: () => new Date(), random: randomBytes });
+  return work({
+    files: flash.mount(),
+    client: clientOf(target),
+    accessRoot: readPins(target).accessRoot,
+    now: () => new Date(),
+    random: randomBytes,
+  });
 }
 
 /** Steps as the unit's own loop takes them, without its long sleeps. */

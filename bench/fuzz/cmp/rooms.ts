@@ -108,6 +108,7 @@ export function fuzzRooms(): FuzzRooms {
       unitByVendorKey: async (_, hash) => (hash.equals(HOLDERS.vendor.certificate.spki.spkiHash) ? UNIT : null),
     },
     issuers: {
+      successions: async () => [],
       all: async () => ISSUERS,
       byId: async (id) => ISSUERS.find((issuer) => issuer.id === id) ?? null,
     },

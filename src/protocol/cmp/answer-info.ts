@@ -7,6 +7,7 @@ import {
   type InfoItem,
   type ResponseBody,
   readCrlStatusList,
+  rootCaKeyUpdateValue,
 } from '../../x509/cmp/index.js';
 import { oid, sequence } from '../../x509/der.js';
 import { OID } from '../../x509/oids.js';
@@ -60,14 +61,28 @@ const ANSWERS: ReadonlyMap<string, Answering> = new Map<string, Answering>([
 /** CAs between a unit's trust anchors and what it meets. Roots are no news to whoever trusts them. */
 async function caCerts({ issuers }: CmpDeps): Promise<InfoItem> {
   const certificates = (await issuers.all())
-    .filter(({ kind }) => kind === 'device-ca' || kind === 'services-ca')
+    .filter(({ kind, state }) => (kind === 'device-ca' || kind === 'services-ca') && state !== 'retired')
     .map(({ certificateDer }) => certificateDer);
   return { oid: INFO_TYPE.caCerts, valueDer: sequence(...certificates) };
 }
 
-/** No root here has a successor: there is nothing newer than what the caller has. */
-async function rootUpdate(): Promise<InfoItem> {
-  return { oid: INFO_TYPE.rootCaKeyUpdate };
+/**
+ * The root that follows the one that is named, or follows the first Access Root where none is; nothing where none does. A
+ * unit that was away for several of them asks again with what it got.
+ *
+ * @see RFC 9483 section 4.3.2; RFC 9810 section 5.3.19.15
+ */
+async function rootUpdate({ issuers }: CmpDeps, { item: { valueDer } }: Question): Promise<InfoItem> {
+  const all = await issuers.all();
+  const named = all.find(({ kind, certificateDer }) =>
+    valueDer === undefined ? kind === 'root-access' : certificateDer.equals(valueDer),
+  );
+  const link = (await issuers.successions()).find(({ predecessorId }) => predecessorId === named?.id);
+  const next = all.find(({ id }) => id === link?.successorId);
+  if (link === undefined || next === undefined) return { oid: INFO_TYPE.rootCaKeyUpdate };
+  const { newWithOld, oldWithNew } = link;
+  const valueOut = rootCaKeyUpdateValue({ newWithNew: next.certificateDer, newWithOld, oldWithNew });
+  return { oid: INFO_TYPE.rootCaKeyUpdate, valueDer: valueOut };
 }
 
 /** Subject and names are the registry's whatever is asked for; what we are particular about is the key. */

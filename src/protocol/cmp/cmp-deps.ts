@@ -16,7 +16,7 @@ export interface CmpDeps {
   readonly revocation: Pick<Revocation, 'revokeByUnit'>;
   readonly lineages: Pick<Lineages, 'liveViewOfUnit'>;
   readonly registry: Pick<Registry, 'modelOf' | 'modelByLabel' | 'unitByFqdn' | 'unitByVendorKey'>;
-  readonly issuers: Pick<IssuerDirectory, 'all' | 'byId'>;
+  readonly issuers: Pick<IssuerDirectory, 'all' | 'byId' | 'successions'>;
   readonly factory: SecretDesk;
   readonly store: TransactionStore;
   readonly transactor: Transactor;

@@ -2,6 +2,7 @@ import type { IncomingMessage, ServerResponse } from 'node:http';
 import { z } from 'zod';
 import type { Enrolment, IssuedAnswer } from '../../lifecycle/enrolment/index.js';
 import type { Issuer } from '../../lifecycle/model/index.js';
+import type { RootSuccession } from '../../lifecycle/registry/index.js';
 import type { Renewal } from '../../lifecycle/renewal/index.js';
 import { FemtoError } from '../../platform/errors.js';
 import { certificatePem } from '../../x509/certificate.js';
@@ -22,6 +23,8 @@ export interface DeviceRouterDeps extends DeviceCallDeps {
   /** Issuing CA first, root last, DER. */
   readonly chainOf: (issuerId: number) => Promise<readonly Buffer[]>;
   readonly roots: () => Promise<{ readonly deviceChains: readonly Issuer[]; readonly servicesRoot: Issuer | null }>;
+  /** Access Roots in use, oldest first, and how each came from the one before. */
+  readonly anchors: () => Promise<{ readonly roots: readonly Issuer[]; readonly links: readonly RootSuccession[] }>;
   /** Where the unit serves; null before it has a cell. */
   readonly placeOf: (unitId: number) => Promise<{ readonly cell: string; readonly segw: string } | null>;
 }
@@ -50,6 +53,7 @@ const ROUTES: Readonly<Record<string, Route>> = {
   '/v1/confirm': { method: 'POST', answer: confirm },
   '/v1/advice': { method: 'GET', answer: advice },
   '/v1/pickup': { method: 'POST', answer: pickUp },
+  '/v1/anchors': { method: 'GET', answer: anchors },
   '/v1/ca': { method: 'GET', answer: ca },
 };
 
@@ -137,6 +141,23 @@ async function ca(deps: DeviceRouterDeps): Promise<object> {
   return {
     chain: deviceChains.map(({ certificateDer }) => certificatePem(certificateDer)).join(''),
     servicesRoot: servicesRoot === null ? '' : certificatePem(servicesRoot.certificateDer),
+  };
+}
+
+/**
+ * The Access Roots, and each one's certificate under the one before it: who trusts any of them comes to all that follow,
+ * however long it was away (RFC 4210 section 4.4). Public, and believed for the signatures alone.
+ */
+async function anchors(deps: DeviceRouterDeps): Promise<object> {
+  const { roots, links } = await deps.anchors();
+  return {
+    roots: roots.map(({ certificateDer }) => certificatePem(certificateDer)).join(''),
+    newWithOld: links.map(({ newWithOld }) => certificatePem(newWithOld)).join(''),
+    // Only who trusts a new root and meets an old certificate wants it: the last one is enough.
+    oldWithNew: links
+      .slice(-1)
+      .map(({ oldWithNew }) => certificatePem(oldWithNew))
+      .join(''),
   };
 }
 

@@ -99,7 +99,7 @@ describe('the reference femtocell', () => {
     const clock = makeUnitClock(() => new Date(12_345), null);
     const pins = readPins(world);
     const client = makeEnrolClient(`https://localhost:${world.port}`, { pins, now: clock.now, address: '127.0.0.1' });
-    const deps = { files, client, now: clock.now, random: randomBytes };
+    const deps = { files, client, accessRoot: readPins(world).accessRoot, now: clock.now, random: randomBytes };
     const code = await world.grant(unit);
     await expect(step(deps, { code })).rejects.toMatchObject({ code: 'CERT_EXPIRED' });
     clock.set(await networkTime(statusUrl, pins, randomBytes(16)));
@@ -153,7 +153,7 @@ describe('the reference femtocell', () => {
       now: () => new Date(),
       address: '127.0.0.1',
     });
-    const deps = { files, client, now: () => new Date(), random: randomBytes };
+    const deps = { files, client, accessRoot: readPins(world).accessRoot, now: () => new Date(), random: randomBytes };
     await step(deps, { code: await world.grant(unit) });
     expect(await step(deps)).toMatchObject({ did: 'advised' });
     const { rows } = await world.db.pool.query('SELECT id FROM lineage_slot WHERE unit_id = $1', [unit.id]);

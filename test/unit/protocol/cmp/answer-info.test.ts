@@ -36,7 +36,7 @@ async function ask(
 ) {
   const asked: number[] = [];
   const deps = {
-    issuers: { all: async () => ISSUERS },
+    issuers: { all: async () => ISSUERS, successions: async () => [] },
     crlOf: async (id: number) => {
       asked.push(id);
       return crl;

@@ -1,0 +1,118 @@
+import { randomBytes } from 'node:crypto';
+import { readFileSync, writeFileSync } from 'node:fs';
+import { join } from 'node:path';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { readPins } from '../../../src/agent/check-server.js';
+import { deviceFiles } from '../../../src/agent/device-files.js';
+import { makeEnrolClient } from '../../../src/agent/enrol-client.js';
+import { type FemtocellDeps, step } from '../../../src/agent/femtocell.js';
+import { factoryState, loadState, saveState } from '../../../src/agent/unit-state.js';
+import { ceremonyWatch } from '../../../src/apps/worker-ceremonies.js';
+import { hierarchyPath } from '../../../src/platform/hsm/hierarchy.js';
+import { run } from '../../support/command.js';
+import type { CurlCredential } from '../../support/curl-unit.js';
+import { extend } from '../../support/extension.js';
+import { type RolloverWorld, startRolloverWorld } from '../../support/rollover-world.js';
+
+let rollover: RolloverWorld;
+let gateway: CurlCredential;
+let sleeper: FemtocellDeps;
+beforeAll(async () => {
+  rollover = await startRolloverWorld();
+  gateway = await rollover.world.addGateway('segw-1');
+  sleeper = await agentUnit();
+}, 60_000);
+afterAll(() => rollover.close());
+
+const alone = async (): Promise<string> => 'person:approver';
+
+async function agentUnit(): Promise<FemtocellDeps> {
+  const { world } = rollover;
+  const unit = await world.addUnit();
+  const files = deviceFiles(join(world.dir, `agent-${unit.serialNumber}`));
+  saveState(files, factoryState({ keyPem: readFileSync(unit.keyFile, 'utf8'), certificatePem: unit.bootstrapPem }));
+  const now = () => new Date();
+  const pins = readPins(world);
+  const client = makeEnrolClient(`https://localhost:${world.port}`, { pins, now, address: '127.0.0.1' });
+  const deps = { files, client, accessRoot: pins.accessRoot, now, random: randomBytes };
+  expect(await step(deps, { code: await world.grant(unit) })).toMatchObject({ did: 'activated' });
+  return deps;
+}
+
+test('nothing is issued under a new Access Root before the gateways have acknowledged it and its CA (H11)', async () => {
+  const { world, publish, acknowledge } = rollover;
+  const { core, token } = world;
+  expect(extend(token.dataDir)).toBe('');
+  const entered = await ceremonyWatch(core, hierarchyPath(token.dataDir))();
+  expect(entered.sort()).toEqual(['access-root-2', 'device-ca-3', 'device-ca-4']);
+  // The signer takes the new keys up by itself.
+  for (let tries = 0; tries < 300; tries += 1) {
+    await publish().catch(() => undefined);
+    const { rows } = await world.db.pool.query(
+      `SELECT 1 FROM crl JOIN issuer i ON i.id = issuer_id WHERE label = 'device-ca-3'`,
+    );
+    if (rows.length > 0) break;
+    await sleep(200);
+  }
+  const activate = () => core.caOffice.activate({ label: 'device-ca-3', actor: 'person:operator' }, alone);
+  const shown = await world.client.call('GET', '/v1/anchors', { as: gateway });
+  const { roots, cas, links } = shown.body;
+  const shaOf = (list: { label: string; sha256: string }[], label: string) =>
+    list.find((one) => one.label === label)?.sha256 ?? '';
+  await expect(activate()).rejects.toMatchObject({ message: expect.stringContaining('access-root-2: segw-1') });
+  expect(links).toMatchObject([{ from: 'access-root', to: 'access-root-2' }]);
+  expect(await acknowledge(gateway, shaOf(roots, 'access-root-2'))).toBe(200);
+  await expect(activate()).rejects.toMatchObject({ message: expect.stringContaining('device-ca-3: segw-1') });
+  expect(await acknowledge(gateway, shaOf(cas, 'device-ca-3'))).toBe(200);
+  expect(await activate()).toMatchObject({ state: 'active' });
+}, 120_000);
+
+test('a unit asleep through it all comes to the new root by the old one’s signature, keeps both, and openssl agrees', async () => {
+  const { core } = rollover.world;
+  await core.caOffice.retire({ label: 'device-ca-1', reason: 'the old root ends', actor: 'person:operator' }, alone);
+  expect(await step(sleeper, { renewNow: true })).toMatchObject({ did: 'renewed' });
+  const state = loadState(sleeper.files);
+  expect(state?.accessRoots).toHaveLength(1);
+  const file = (name: string, text = ''): string => {
+    const path = join(rollover.world.dir, `sleeper-${name}`);
+    writeFileSync(path, text);
+    return path;
+  };
+  const leaf = file('leaf.pem', state?.current?.certificatePem);
+  const chain = file('chain.pem', state?.current?.chainPem);
+  const learnt = file('learnt.pem', state?.accessRoots?.[0]);
+  expect(run('openssl', ['verify', '-CAfile', learnt, '-untrusted', chain, leaf]).text).toContain(': OK');
+  const answer = await sleeper.client.call('GET', '/v1/anchors', { as: state?.bootstrap ?? fail() });
+  const link = file('link.pem', String(answer.body['newWithOld']));
+  const byOld = ['-CAfile', join(rollover.world.dir, 'access-root.pem'), '-untrusted', chain, '-untrusted', link];
+  expect(run('openssl', ['verify', ...byOld, leaf]).text).toContain(': OK');
+  expect(await step(sleeper, { renewNow: true })).toMatchObject({ did: 'renewed' });
+}, 60_000);
+
+test('a root that no trusted one has signed is not believed, and the certificate under it is not kept', async () => {
+  const fresh = await loadState(sleeper.files);
+  if (fresh === null) throw new Error('no state');
+  const { accessRoots: _learnt, ...before } = fresh;
+  saveState(sleeper.files, before);
+  const unsigned: FemtocellDeps['client'] = {
+    ...sleeper.client,
+    call: async (method, path, options) => {
+      const answer = await sleeper.client.call(method, path, options);
+      return path === '/v1/anchors'
+        ? { ...answer, body: { ...answer.body, newWithOld: answer.body['roots'] } }
+        : answer;
+    },
+  };
+  await expect(step({ ...sleeper, client: unsigned }, { renewNow: true })).rejects.toMatchObject({
+    code: 'UNKNOWN_ISSUER',
+  });
+  expect(loadState(sleeper.files)?.accessRoots).toBeUndefined();
+  expect(loadState(sleeper.files)?.current?.generation).toBe(before.current?.generation);
+  expect(await step(sleeper)).toMatchObject({ did: 'renewed' });
+  expect(loadState(sleeper.files)?.accessRoots).toHaveLength(1);
+}, 60_000);
+
+function fail(): never {
+  throw new Error('no state');
+}
