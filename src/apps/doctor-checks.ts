@@ -12,6 +12,7 @@ import { hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
 import { linkKeyPath, openLinkIdentity } from '../platform/hsm/link-identity.js';
 import { PinMarker } from '../platform/hsm/pin-marker.js';
 import { readCrl } from '../x509/read-crl.js';
+import { rolloverState } from './doctor-rollover.js';
 import { opensslProgram, vendorAnchorLife } from './doctor-vendor.js';
 import { MAC_KEY_FILE } from './shared-key-file.js';
 
@@ -54,6 +55,7 @@ export function doctorChecks(data: string): DoctorCheck[] {
     { name: 'crl', run: async () => crlLife(data) },
     { name: 'root-crl', run: async () => rootCrlLife(data) },
     { name: 'database', run: () => database(data, config()) },
+    { name: 'rollover', run: () => rollover(data, config()) },
     { name: 'vendor-anchors', run: () => vendorAnchors(data, config()) },
   ];
 }
@@ -188,6 +190,11 @@ function crlLife(data: string) {
 function databaseUrl(data: string, config: Config): string | undefined {
   const isEmbedded = loadConfig({ dataDir: data }).databaseUrl === undefined;
   return isEmbedded && holderOf(data) === undefined ? undefined : config.databaseUrl;
+}
+
+async function rollover(data: string, config: Config) {
+  const url = databaseUrl(data, config);
+  return url === undefined ? fine('not looked at: the database does not run') : rolloverState(url);
 }
 
 async function vendorAnchors(data: string, config: Config) {
