@@ -335,8 +335,6 @@ describe('who knocks without being known (AUZ-2)', () => {
     expect(await members('203.0.113.202')).toBe(1);
     const { rows: after } = await world.db.pool.query('SELECT attempts FROM unknown_alarm');
     expect(after[0].attempts - before[0].attempts).toBe(151);
-    // A unit of ours behind the same address is no stranger.
-    expect((await talk.decide({ ...unit, address: '203.0.113.201' })).verdict).toBe('permit');
   });
 });
 

@@ -203,12 +203,12 @@ describe('one unit in two places (D5)', () => {
   });
 
   test('one that came up while another question was open is asked about as soon as that one ends', async () => {
-    const { unit, mine, theirs } = await twice();
+    const { unit, here, theirs } = await twice();
     const late = event(1, unit, { address: '192.0.2.77' });
     await report(busan, [late]);
     await answer(busan, theirs, false);
-    expect((await questions(gangnam)).map(({ session }) => session)).toContain(mine.session);
-    const again = (await questions(gangnam)).find(({ session }) => session === mine.session);
+    expect((await questions(gangnam)).map(({ session }) => session)).toContain(here.session);
+    const again = (await questions(gangnam)).find(({ session }) => session === here.session);
     const newcomer = (await questions(busan)).find(({ session }) => session === late.session);
     await answer(gangnam, again ?? {}, true);
     await answer(busan, newcomer ?? {}, true);
