@@ -13,6 +13,8 @@ const HUNG_MS = 100_000;
 
 test.each([
   'authorise',
+  'crl-build-memory',
+  'crl-build-database',
   'sign-pool',
   'sign-pool-network',
   'loop-delay',
