@@ -17,6 +17,7 @@ export interface RolloverWorld {
   readonly world: GatewayWorld;
   readonly shell: OperatorShell;
   readonly rest: UnitProtocol;
+  readonly est: UnitProtocol;
   readonly worker: Signer;
   readonly crlDir: string;
   /** Publishes what is due, as the worker does. */
@@ -27,7 +28,7 @@ export interface RolloverWorld {
   byTwo(act: 'activate' | 'retire', label: string): Promise<string>;
   /** A gateway says that it knows these; the answer's status. */
   acknowledge(gateway: CurlCredential, ...sha256: string[]): Promise<number>;
-  activeUnit(): Promise<{ id: number; op: CurlCredential }>;
+  activeUnit(protocol?: UnitProtocol): Promise<{ id: number; op: CurlCredential }>;
   /** Label of the CA that issued it, by its issuer name as openssl prints it. */
   issuerOf(op: CurlCredential): string;
   close(): Promise<void>;
@@ -38,7 +39,7 @@ export async function startRolloverWorld(): Promise<RolloverWorld> {
   const { core, token, db, dir, port } = world;
   const shell = await operatorShell(core, { dbUrl: db.url, macKey: Buffer.alloc(32, 1) });
   const useAtGateway = async (): Promise<void> => undefined;
-  const rest = unitProtocols({ dir, port, cmpPort: 0, useAtGateway }).REST;
+  const { REST: rest, EST: est } = unitProtocols({ dir, port, cmpPort: 0, useAtGateway });
   await db.pool.query('UPDATE batch SET unit_count = 1000');
   const crlDir = join(token.dataDir, 'crl');
   mkdirSync(crlDir, { recursive: true });
@@ -64,6 +65,7 @@ export async function startRolloverWorld(): Promise<RolloverWorld> {
     world,
     shell,
     rest,
+    est,
     worker,
     crlDir,
     femtopki,
@@ -79,11 +81,11 @@ export async function startRolloverWorld(): Promise<RolloverWorld> {
     },
     acknowledge: async (as, ...certificates) =>
       (await client.call('POST', '/v1/anchors/acks', { as, json: { certificates } })).status,
-    activeUnit: async () => {
+    activeUnit: async (protocol = rest) => {
       const unit = await world.addUnit();
-      const outcome = await rest.activate(unit, { code: await world.grant(unit) });
+      const outcome = await protocol.activate(unit, { code: await world.grant(unit) });
       if (outcome.kind !== 'issued') throw new Error(`nothing was issued: ${JSON.stringify(outcome)}`);
-      await rest.confirm(outcome.op);
+      await protocol.confirm(outcome.op);
       return { id: unit.id, op: outcome.op };
     },
     issuerOf: ({ pemFile }) => {

@@ -8,9 +8,10 @@ import { deviceFiles } from '../../../src/agent/device-files.js';
 import { makeEnrolClient } from '../../../src/agent/enrol-client.js';
 import { type FemtocellDeps, step } from '../../../src/agent/femtocell.js';
 import { factoryState, loadState, saveState } from '../../../src/agent/unit-state.js';
+import { rolloverState } from '../../../src/apps/doctor-rollover.js';
 import { ceremonyWatch } from '../../../src/apps/worker-ceremonies.js';
 import { hierarchyPath } from '../../../src/platform/hsm/hierarchy.js';
-import { run } from '../../support/command.js';
+import { run, runClient } from '../../support/command.js';
 import type { CurlCredential } from '../../support/curl-unit.js';
 import { extend } from '../../support/extension.js';
 import { type RolloverWorld, startRolloverWorld } from '../../support/rollover-world.js';
@@ -18,10 +19,12 @@ import { type RolloverWorld, startRolloverWorld } from '../../support/rollover-w
 let rollover: RolloverWorld;
 let gateway: CurlCredential;
 let sleeper: FemtocellDeps;
+let estUnit: CurlCredential;
 beforeAll(async () => {
   rollover = await startRolloverWorld();
   gateway = await rollover.world.addGateway('segw-1');
   sleeper = await agentUnit();
+  estUnit = (await rollover.activeUnit(rollover.est)).op;
 }, 60_000);
 afterAll(() => rollover.close());
 
@@ -115,6 +118,31 @@ test('a root that no trusted one has signed is not believed, and the certificate
   expect(await step(sleeper)).toMatchObject({ did: 'renewed' });
   expect(loadState(sleeper.files)?.accessRoots).toHaveLength(1);
 }, 60_000);
+
+test('a unit that speaks EST renews across the switch', async () => {
+  expect(rollover.issuerOf(estUnit)).toBe('device-ca-1');
+  const renewed = await rollover.est.renew(estUnit);
+  if (renewed.kind !== 'issued') throw new Error(JSON.stringify(renewed));
+  expect(rollover.issuerOf(renewed.op)).toBe('device-ca-3');
+});
+
+test('EST cacerts has both roots and both links, and doctor names the overlap', async () => {
+  const { world } = rollover;
+  const url = `https://localhost:${world.port}/.well-known/est/cacerts`;
+  const trust = `--cacert ${join(world.dir, 'services-root.pem')} --resolve localhost:${world.port}:127.0.0.1`;
+  const bag = `curl -sSf ${trust} ${url} | openssl base64 -d -A | openssl pkcs7 -inform DER -print_certs`;
+  const { text } = await runClient('sh', ['-c', bag]);
+  const pairs = [...text.matchAll(/subject=.*CN = (Access Root(?: 2)?) \S+\s+issuer=.*CN = (Access Root(?: 2)?) \S+/g)];
+  expect(pairs.map(([, subject, issuer]) => `${subject} by ${issuer}`).sort()).toEqual([
+    'Access Root 2 by Access Root',
+    'Access Root 2 by Access Root 2',
+    'Access Root by Access Root',
+    'Access Root by Access Root 2',
+  ]);
+  const { evidence } = await rolloverState(world.db.url);
+  expect(evidence).toContain('access-root-2 overlaps with access-root');
+  expect(evidence).toContain('device-ca-2 is not acknowledged by segw-1');
+});
 
 function fail(): never {
   throw new Error('no state');

@@ -1,6 +1,7 @@
 import { generateKeyPairSync } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import type { Issuer } from '../../../../src/lifecycle/model/index.js';
+import type { RootSuccession } from '../../../../src/lifecycle/registry/index.js';
 import { answerInfo } from '../../../../src/protocol/cmp/answer-info.js';
 import type { CmpDeps, PublishedCrl } from '../../../../src/protocol/cmp/cmp-deps.js';
 import type { ProvedMessage } from '../../../../src/protocol/cmp/exchange.js';
@@ -32,11 +33,15 @@ const ISSUERS = [
 /** What is answered to one genm of a unit whose certificate came from CA `issuerId`; null: from a vendor. */
 async function ask(
   items: readonly InfoItem[],
-  { issuerId = 2 as number | null, crl = CRL as PublishedCrl | null } = {},
+  {
+    issuerId = 2 as number | null,
+    crl = CRL as PublishedCrl | null,
+    successions = [] as readonly RootSuccession[],
+  } = {},
 ) {
   const asked: number[] = [];
   const deps = {
-    issuers: { all: async () => ISSUERS, successions: async () => [] },
+    issuers: { all: async () => ISSUERS, successions: async () => successions },
     crlOf: async (id: number) => {
       asked.push(id);
       return crl;
@@ -64,6 +69,22 @@ describe('genm (RFC 9483 section 4.3)', () => {
   test('rootCaCert: no root here has a successor', async () => {
     const { items } = await ask([{ oid: INFO_TYPE.rootCaCert, valueDer: Buffer.from('3003020101', 'hex') }]);
     expect(items).toEqual([{ oid: INFO_TYPE.rootCaKeyUpdate }]);
+  });
+
+  test('rootCaCert: the root that follows the one that is named, or the first, signed by it; nothing for a stranger', async () => {
+    const [oldWithNew, newWithOld] = ['3003020108', '3003020109'].map((hex) => Buffer.from(hex, 'hex'));
+    const link = { successorId: 4, predecessorId: 1, newWithOld, oldWithNew } as RootSuccession;
+    const valueDer = Buffer.from('30193003020104a0053003020109a1053003020108', 'hex');
+    valueDer[1] = valueDer.length - 2;
+    for (const named of [Buffer.from('3003020101', 'hex'), undefined]) {
+      const { items } = await ask(
+        [{ oid: INFO_TYPE.rootCaCert, ...(named === undefined ? {} : { valueDer: named }) }],
+        { successions: [link] },
+      );
+      expect(items).toEqual([{ oid: INFO_TYPE.rootCaKeyUpdate, valueDer }]);
+    }
+    const stranger = [{ oid: INFO_TYPE.rootCaCert, valueDer: Buffer.from('3003020177', 'hex') }];
+    expect((await ask(stranger, { successions: [link] })).items).toEqual([{ oid: INFO_TYPE.rootCaKeyUpdate }]);
   });
 
   test('signKeyPairTypes and certReqTemplate: EC on P-256 or P-384', async () => {
