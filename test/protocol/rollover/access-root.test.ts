@@ -126,6 +126,22 @@ test('a unit that speaks EST renews across the switch', async () => {
   expect(rollover.issuerOf(renewed.op)).toBe('device-ca-3');
 });
 
+test('a signer killed in the middle costs a renewal nothing but time', async () => {
+  const { token } = rollover.world;
+  const before = loadState(sleeper.files)?.current?.generation ?? 0;
+  token.signerProcess()?.kill('SIGKILL');
+  const cut = await step(sleeper, { renewNow: true });
+  await token.stopSigner();
+  await token.startSigner();
+  let did = cut.did as string;
+  for (let tries = 0; did !== 'renewed' && tries < 100; tries += 1) {
+    await sleep(200);
+    did = await step(sleeper).then((result) => result.did);
+  }
+  expect(did).toBe('renewed');
+  expect(loadState(sleeper.files)?.current?.generation).toBe(before + 1);
+}, 60_000);
+
 test('EST cacerts has both roots and both links, and doctor names the overlap', async () => {
   const { world } = rollover;
   const url = `https://localhost:${world.port}/.well-known/est/cacerts`;
