@@ -97,7 +97,7 @@ test('a unit asleep through it all comes to the new root by the old one’s sign
 }, 60_000);
 
 test('a root that no trusted one has signed is not believed, and the certificate under it is not kept', async () => {
-  const fresh = await loadState(sleeper.files);
+  const fresh = loadState(sleeper.files);
   if (fresh === null) throw new Error('no state');
   const { accessRoots: _learnt, ...before } = fresh;
   saveState(sleeper.files, before);
