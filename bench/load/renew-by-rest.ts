@@ -51,6 +51,27 @@ export async function renewByRest(server: RestServer, unit: LoadUnit, identity: 
   }
 }
 
+/** The same connections and as many octets, to a server that answers anything: what renewing costs without renewing. */
+export async function askAsRest(server: RestServer, identity: SecureContext): Promise<void> {
+  const old = dialTls(server.port, identity);
+  const headers = { 'content-type': 'application/json', 'idempotency-key': randomUUID() };
+  const sent = [httpRequest('GET /v1/nonce', {}), httpRequest('POST /v1/renew', headers, RENEWAL_SIZED)];
+  try {
+    for (const request of sent) readAnswer(await old.ask(request));
+  } finally {
+    old.end();
+  }
+  const fresh = dialTls(server.port, identity);
+  try {
+    readAnswer(await fresh.ask(httpRequest('POST /v1/confirm', {})));
+  } finally {
+    fresh.end();
+  }
+}
+
+/** As long as a renewal with its request and signature. */
+const RENEWAL_SIZED = Buffer.alloc(640, 0x20);
+
 function renewalOf({ fqdn, key, nextKey, nextSpkiDer }: LoadUnit, nonce: string): Record<string, string> {
   const info = certificationRequestInfo({ commonName: fqdn, spkiDer: nextSpkiDer, challengePassword: nonce });
   const csr = assembleCsr(info, 'ecdsa-with-SHA256', sign('sha256', info, nextKey));

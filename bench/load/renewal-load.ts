@@ -1,7 +1,8 @@
 /**
  * Units that renew, by CMP or by REST, so many at once, each once a round. Orders come over IPC, one at a time:
  * `{units}` takes over what `renewal-ports` made; `{arm}` makes keys and messages for the next round, off the clock, and
- * says how many units are ready; `{kind, seconds, lanes, atLeast}` → RenewalRound, longer where fewer than that many were renewed; `sample` → the bytes of one CMP renewal, before any other.
+ * says how many units are ready; `{kind, seconds, lanes, atLeast}` → RenewalRound, longer where fewer than that many were renewed
+ * (`bare`: the connections and requests of `rest` at a server that knows nothing, and nobody is renewed); `sample` → the bytes of one CMP renewal, before any other.
  * argv[2]: JSON LoadSettings.
  */
 import { readFileSync } from 'node:fs';
@@ -9,7 +10,7 @@ import { readCertificate } from '../../src/x509/certificate.js';
 import type { UnitSeed } from '../servers/renewal-ports.js';
 import type { HttpLine, LineAnswer } from './http-line.js';
 import { dialPlain, type PreparedKur, prepareKur, renewByCmp } from './renew-by-cmp.js';
-import { identityOf, renewByRest } from './renew-by-rest.js';
+import { askAsRest, identityOf, renewByRest } from './renew-by-rest.js';
 import { type LoadUnit, nextUnit, unitOf } from './unit.js';
 
 export interface LoadSettings {
@@ -19,12 +20,12 @@ export interface LoadSettings {
   readonly servicesRootPem: string;
 }
 
-export type LoadKind = 'cmp' | 'rest';
+export type LoadKind = 'cmp' | 'rest' | 'bare';
 export type RenewalLoadOrder =
   | { units: string }
   | { arm: number }
-  /** `lanes`: renewals under way at once. */
-  | { kind: LoadKind; seconds: number; lanes: number; atLeast: number }
+  /** `lanes`: renewals under way at once. `barePort`: of the server that knows nothing, for `bare`. */
+  | { kind: LoadKind; seconds: number; lanes: number; atLeast: number; barePort?: number }
   | 'sample';
 
 type RoundOrder = Extract<RenewalLoadOrder, { kind: LoadKind }>;
@@ -72,8 +73,17 @@ function restUnit({ fqdn, key, certificateDer }: LoadUnit): void {
   resting.push(nextUnit(fqdn, key, certificateDer));
 }
 
-async function round({ kind, seconds, lanes, atLeast }: RoundOrder): Promise<RenewalRound> {
+async function round({ kind, seconds, lanes, atLeast, barePort = 0 }: RoundOrder): Promise<RenewalRound> {
   const done: LoadUnit[] = [];
+  const renew: Readonly<Record<LoadKind, (next: Armed, line: HttpLine) => Promise<LoadUnit>>> = {
+    cmp: ({ unit, kur }, line) => renewByCmp(line, unit, kur, raSpki),
+    rest: byRest,
+    bare: async (next) => {
+      await askAsRest({ ...rest, port: barePort }, next.identity);
+      ready.push(next);
+      return next.unit;
+    },
+  };
   let failures = 0;
   let firstFailure = '';
   const cpuBefore = process.cpuUsage();
@@ -87,7 +97,7 @@ async function round({ kind, seconds, lanes, atLeast }: RoundOrder): Promise<Ren
     const line = dialPlain(settings.cmpPort);
     for (let next = ready.shift(); next !== undefined; next = end === undefined ? ready.shift() : undefined) {
       try {
-        done.push(await (kind === 'cmp' ? renewByCmp(line, next.unit, next.kur, raSpki) : byRest(next)));
+        done.push(await renew[kind](next, line));
       } catch (error) {
         failures += 1;
         firstFailure ||= String(error);
@@ -99,7 +109,7 @@ async function round({ kind, seconds, lanes, atLeast }: RoundOrder): Promise<Ren
     line.end();
   };
   await Promise.all(Array.from({ length: lanes }, lane));
-  for (const unit of done) restUnit(unit);
+  if (kind !== 'bare') for (const unit of done) restUnit(unit);
   return { ...(end ?? endOfTime()), all: done.length, failures, firstFailure, left: ready.length };
 }
 

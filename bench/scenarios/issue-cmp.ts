@@ -34,14 +34,17 @@ import type { RenewalPortsOrder, RenewalPortsReady } from '../servers/renewal-po
  */
 export const scenario: Scenario = { name: 'issue-cmp', unit: 'renewals/s', limit: 'mandatory-steps', run };
 
+/** A limit has its own kind of load; here both renew. */
+type RenewalKind = Exclude<LoadKind, 'bare'>;
+
 /**
  * Under way at once. A fleet asks from everywhere, and what asks together shares its statements. By REST the handshakes are
  * what costs: more lanes would give no more, and each would be slower than the listener waits for an idle caller.
  */
-const LANES: Readonly<Record<LoadKind, number>> = { cmp: 256, rest: 32 };
+const LANES: Readonly<Record<RenewalKind, number>> = { cmp: 256, rest: 32 };
 const FIRST_STOCK = 1_024;
 /** Renewals before the first round, for each of its seconds: by CMP what one costs fell until the fourth thousand (V8). */
-const WARM_UP_A_SECOND: Readonly<Record<LoadKind, number>> = { cmp: 1_200, rest: 300 };
+const WARM_UP_A_SECOND: Readonly<Record<RenewalKind, number>> = { cmp: 1_200, rest: 300 };
 /** More than a round should use, so that it ends by time and not for want of units. */
 const STOCK_MARGIN = 1.5;
 const CORES = 1;
@@ -68,7 +71,7 @@ async function run({ rounds, seconds, say }: BenchContext): Promise<Measurement>
     ended.push(composite);
 
     const tally = { cmp: 1, rest: 0 };
-    const side = async (kind: LoadKind, atLeast: number): Promise<Round> => {
+    const side = async (kind: RenewalKind, atLeast: number): Promise<Round> => {
       const lanes = LANES[kind];
       await units.ensure(Math.max(Math.ceil(units.perSecond * seconds * STOCK_MARGIN), atLeast) + lanes);
       const { round, all, cpu } = await renewalRound(server, load, { kind, seconds, lanes, atLeast });
@@ -110,7 +113,7 @@ function unitsOf(server: PinnedProcess, load: PinnedProcess) {
 async function renewalRound(
   server: PinnedProcess,
   load: PinnedProcess,
-  order: { kind: LoadKind; seconds: number; lanes: number; atLeast: number },
+  order: { kind: RenewalKind; seconds: number; lanes: number; atLeast: number },
 ): Promise<{ round: Round; all: number; cpu: Record<string, number> }> {
   const before = await ask<Record<string, number>>(server, 'cpu');
   const { inTime, all, seconds: took, cpuSeconds, failures, firstFailure } = await ask<RenewalRound>(load, order);

@@ -41,6 +41,8 @@ export interface RenewalPortsReady {
   /** DER, base64: whose key protects CMP answers. */
   readonly raCertificate: string;
   readonly servicesRootPem: string;
+  /** PEM: chain and key of the TLS port, for a limit that shows the same. */
+  readonly identity: { readonly cert: string; readonly key: string };
   readonly databaseUrl: string;
   readonly token: { path: string; environment: Record<string, string>; tokenLabel: string; pinFile: string };
   readonly keyLabel: string;
@@ -203,6 +205,7 @@ process.send?.({
   restPort: await listen(tls),
   raCertificate: ra.der.toString('base64'),
   servicesRootPem: world.token.entry('services-root').certificatePem,
+  identity,
   databaseUrl: postgres.url,
   token: { ...module, tokenLabel, pinFile },
   keyLabel: 'device-ca-1',
