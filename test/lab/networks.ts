@@ -14,6 +14,9 @@ const RULES = {
     { name: 'abroad', action: 'deny', country: 'any' },
     { name: 'home', action: 'allow', country: 'KR' },
     { name: 'lab', action: 'allow', cidr: '192.0.2.0/24' },
+    // The factory's station, and the units while they are made ready.
+    { name: 'this-host', action: 'allow', cidr: '127.0.0.0/8' },
+    { name: 'this-host-6', action: 'allow', cidr: '::1/128' },
   ],
 };
 
