@@ -9,7 +9,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import pg from 'pg';
-import { openPool, type Pool } from '../../src/platform/db/pool.pg.js';
+import { openPool, type Pool, sqlState } from '../../src/platform/db/pool.pg.js';
 
 export interface TestDatabase {
   readonly url: string;
@@ -39,11 +39,26 @@ export async function freshDatabase(options: { migrated?: boolean } = {}): Promi
     pool,
     drop: async () => {
       await pool.end();
-      await asAdmin(serverUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+      await dropDatabase(serverUrl, name);
     },
   };
 }
 
+const DROP_TRIES_MAX = 40;
+
+/** A vacuum that looks at it just now is the server's own process: it may not be ended, and ends soon. */
+async function dropDatabase(serverUrl: string, name: string): Promise<void> {
+  for (let tries = 1; ; tries++) {
+    try {
+      return await asAdmin(serverUrl, `DROP DATABASE IF EXISTS ${name} WITH (FORCE)`);
+    } catch (error) {
+      if (sqlState(error) !== INSUFFICIENT_PRIVILEGE || tries === DROP_TRIES_MAX) throw error;
+      await sleep(250);
+    }
+  }
+}
+
+const INSUFFICIENT_PRIVILEGE = '42501';
 const HOLDER = fileURLToPath(new URL('./postgres-holder.ts', import.meta.url));
 const LOADER = new URL('../../bin/ts-loader.mjs', import.meta.url).href;
 const START_TIMEOUT_MS = 55_000;
