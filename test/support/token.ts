@@ -216,26 +216,34 @@ function templateDir(statusUrl: string): string {
   }
   const template = join(CHECKOUT, '.cache', 'token-template', version.digest('hex').slice(0, 16));
   // OCSP signer certificates last days only: an old template would fail tests that are right.
-  if (existsSync(template) && Date.now() - statSync(template).mtimeMs < TEMPLATE_AGE_MS_MAX) return template;
+  if (isFresh(template)) return template;
   mkdirSync(dirname(template), { recursive: true });
   const made = mkdtempSync(join(dirname(template), 'making-'));
   const script = join(CHECKOUT, 'test', 'support', 'ceremony-child.ts');
   execFileSync(process.execPath, ['--import', LOADER, script, CEREMONY, made, softhsmModule(), statusUrl], {
     stdio: 'pipe',
   });
+  // Another test process was faster, and somebody may be copying its template already: it is as good.
+  if (isFresh(template)) {
+    rmSync(made, { recursive: true, force: true });
+    return template;
+  }
   rmSync(template, { recursive: true, force: true });
   try {
     renameSync(made, template);
   } catch (thrown) {
-    // Another test process was faster between the two lines; its template is as good.
+    // The same between two lines of this.
     if (!existsSync(template)) throw thrown;
     rmSync(made, { recursive: true, force: true });
   }
   return template;
 }
 
-/** SoftHSM's own files hold absolute paths. */
-/** A copied data directory's token is the copy's own from here on. */
+function isFresh(template: string): boolean {
+  return existsSync(template) && Date.now() - statSync(template).mtimeMs < TEMPLATE_AGE_MS_MAX;
+}
+
+/** A copied data directory's token is the copy's own from here on: SoftHSM's own files hold absolute paths. */
 export function relocate(dataDir: string): void {
   for (const folder of ['signer', join('ca', 'offline')]) {
     const path = join(dataDir, folder, 'softhsm2.conf');

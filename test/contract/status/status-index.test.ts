@@ -187,7 +187,7 @@ describe('the reader in memory says what the database says', () => {
     verdicts.push(...(await expectAgreement(certificates.map(({ serial }) => serial))));
     expect(Object.values(counts).every((count) => count >= 2)).toBe(true);
     for (const kind of ['good', '"isHeld":true', '"isHeld":false', 'never-issued']) {
-      expect(verdicts.filter((said) => said.includes(kind)).length).toBeGreaterThan(10);
+      expect(verdicts.filter((said) => said.includes(kind)).length).toBeGreaterThan(3);
     }
     // Not by asking it: nearly all came from memory.
     expect(fromDatabase).toBeLessThan(verdicts.length / 3);
