@@ -37,13 +37,15 @@ describe('two processes that issue at once', () => {
     expect(codes).toEqual([...Array.from({ length: 19 }, () => 'KEY_IN_USE'), 'ok']);
   });
 
-  test('F6: fifty identical requests make one serial; the others are told to ask again', async () => {
+  test('F6: fifty identical requests make one serial; the others lose the race, which each caller knows how to end', async () => {
     const unit = await world.addUnit();
     const request = { unit, spkiHex: newKeyHex(), successor: opening };
     const answers = await Promise.all(Array.from({ length: 50 }, (_, index) => at(index).issueMany([request])));
     const codes = answers.map(([outcome]) => outcome?.code);
     expect(codes.filter((code) => code === 'ok')).toHaveLength(1);
-    expect(new Set(codes)).toEqual(new Set(['ok', 'RETRY_LATER']));
+    // While the one is under way the others come too early; once it is recorded their key has its certificate.
+    const others = codes.filter((code) => code !== 'ok');
+    expect(others.filter((code) => code !== 'RETRY_LATER' && code !== 'KEY_IN_USE')).toEqual([]);
     const { rows } = await world.db.pool.query('SELECT state FROM issuance_intent WHERE unit_id = $1', [unit.id]);
     expect(rows).toEqual([{ state: 'issued' }]);
   });
