@@ -46,6 +46,8 @@ export function makeAdmission({ config, api, snapshots, permits, state, charon, 
   const decide = makeDecide({ config, api, snapshots, heard });
   /** @type {NodeJS.Timeout | undefined} */
   let quiet;
+  /** Work that was under way at the end sets no clock any more. */
+  let isClosed = false;
 
   const isWatched = (/** @type {Sa} */ { connection }) =>
     config.connections.length === 0 || config.connections.includes(connection);
@@ -166,7 +168,7 @@ export function makeAdmission({ config, api, snapshots, permits, state, charon, 
   /** Possession was proved once; to ask again proves nothing new (rules of evidence). @param {Session} session @param {number} ms */
   const again = (session, ms) => {
     clearTimeout(session.timer);
-    if (session.isOver) return;
+    if (session.isOver || isClosed) return;
     session.timer = setTimeout(() => {
       void guarded(session, () => gate(() => ask(session, { keyProved: false, isPatient: true })));
     }, ms);
@@ -198,6 +200,7 @@ export function makeAdmission({ config, api, snapshots, permits, state, charon, 
     state.keep(sa.spis, certificate);
     await ask(session, { keyProved: isSure, isPatient: false });
     clearTimeout(quiet);
+    if (isClosed) return;
     quiet = setTimeout(
       () =>
         charon()
@@ -280,6 +283,7 @@ export function makeAdmission({ config, api, snapshots, permits, state, charon, 
       [...sessions.values()].find(({ sa, formerSpis }) => sa.spis === spis || formerSpis.includes(spis))?.sa ?? null,
     size: () => sessions.size,
     close: () => {
+      isClosed = true;
       clearTimeout(quiet);
       for (const { timer } of sessions.values()) clearTimeout(timer);
     },
