@@ -34,8 +34,6 @@ const READY_MS_MAX = 30_000;
 export interface FreshTokenOptions {
   /** Goes into certificates; default http://127.0.0.1:8080. */
   readonly statusUrl?: string;
-  /** Lets TBS times differ from the wall clock by 400 days: for tests whose clock is moved. Ceilings hold as ever. */
-  readonly movedClock?: boolean;
   /** Changes signer.yaml before the start. */
   readonly configure?: (config: SignerConfig) => void;
   /** Probes and metrics of the signer; default none. */
@@ -85,11 +83,6 @@ export async function freshToken(options: FreshTokenOptions = {}): Promise<Fresh
   cpSync(templateDir(options.statusUrl ?? 'http://127.0.0.1:8080'), dataDir, { recursive: true });
   relocate(dataDir);
   const token = new RunningToken(dataDir, options.metricsPort);
-  if (options.movedClock) {
-    token.configure((config) => {
-      config.clockSkewSeconds = 400 * 86_400;
-    });
-  }
   if (options.configure) token.configure(options.configure);
   if (options.start ?? true) await token.startSigner();
   return token;

@@ -53,7 +53,8 @@ export interface PublicationOutcome {
 export interface CrlPublisher {
   /**
    * Publishes what is due: first the CAs with a revocation since their last CRL, then those whose CRL is older than
-   * `everySeconds`. Call it in a loop, at most a second apart; calls never overlap, and only the holder of the lease works.
+   * `everySeconds`. Call it in a loop, at most a second apart; calls never overlap, and only the holder of the lease publishes:
+   * any other only brings what was published to its own host's disk.
    * One CA's failure never keeps another's CRL back. Never throws but for a database that is away.
    */
   publishDue(): Promise<PublicationOutcome[]>;
