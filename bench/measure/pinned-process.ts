@@ -56,7 +56,7 @@ export function startPinned(file: URL, core: number | string, args: readonly str
 
 /**
  * A file that needs nothing of ours, as a limit probe does, is made plain JavaScript and runs without the loader, whose hooks
- * are a thread of their own: on Node 20 a probe that came up beside four others waited for it for ever.
+ * are a thread of their own.
  *
  * @returns its path as an argument; undefined for one that imports files of ours
  */

@@ -1,4 +1,4 @@
-import { generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
+import { createPublicKey, generateKeyPairSync, type KeyObject, sign } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import type { ProvedCredential } from '../../../src/lifecycle/model/index.js';
 import { asFemtoError } from '../../../src/platform/errors.js';
@@ -17,12 +17,7 @@ afterAll(async () => world.close());
 const freshKey = (): KeyObject => generateKeyPairSync('ec', { namedCurve: 'P-256' }).privateKey;
 
 function csrFor(key: KeyObject): Buffer {
-  const jwk = key.export({ format: 'jwk' });
-  const spkiDer = Buffer.concat([
-    Buffer.from('3059301306072a8648ce3d020106082a8648ce3d03010703420004', 'hex'),
-    Buffer.from(jwk.x ?? '', 'base64url'),
-    Buffer.from(jwk.y ?? '', 'base64url'),
-  ]);
+  const spkiDer = createPublicKey(key).export({ format: 'der', type: 'spki' });
   const info = certificationRequestInfo({ commonName: null, spkiDer });
   return assembleCsr(info, 'ecdsa-with-SHA256', sign('sha256', info, key));
 }

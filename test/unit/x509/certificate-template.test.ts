@@ -214,12 +214,12 @@ async function libraryIssuer(): Promise<{
   signingKey: webcrypto.CryptoKey;
 }> {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
-  const jwk = privateKey.export({ format: 'jwk' }) as JsonWebKey;
+  const pkcs8 = privateKey.export({ format: 'der', type: 'pkcs8' });
   const algorithm = { name: 'ECDSA', namedCurve: 'P-256' };
   return {
     issuer: readSpki(publicKey.export({ format: 'der', type: 'spki' })),
     issuerName: nameOf('Device CA 1'),
-    signingKey: await webcrypto.subtle.importKey('jwk', jwk, algorithm, false, ['sign']),
+    signingKey: await webcrypto.subtle.importKey('pkcs8', pkcs8, algorithm, false, ['sign']),
   };
 }
 

@@ -45,7 +45,8 @@ describe('RSA keys', () => {
     expect(() => checkKeyPolicy(readSpki(der, { allowRsa: true }))).not.toThrow();
   });
 
-  const good = createPublicKey(generateKeyPairSync('rsa', { modulusLength: 2_048 }).privateKey);
+  const generated = generateKeyPairSync('rsa', { modulusLength: 2_048 }).publicKey;
+  const good = createPublicKey({ key: generated.export({ format: 'der', type: 'spki' }), format: 'der', type: 'spki' });
   const modulus = BigInt(`0x${Buffer.from(good.export({ format: 'jwk' }).n ?? '', 'base64url').toString('hex')}`);
   const close = ((): bigint => {
     const p = prime(1_024);
