@@ -9,7 +9,8 @@ import { createPublicKey, generateKeyPairSync, randomBytes, sign, verify } from 
 const requests = Array.from({ length: 512 }, () => {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const point = publicKey.export({ format: 'der', type: 'spki' }).subarray(-64);
-  const [x, y] = [point.subarray(0, 32), point.subarray(32)].map((half) => half.toString('base64url'));
+  const x = point.subarray(0, 32).toString('base64url');
+  const y = point.subarray(32).toString('base64url');
   const info = randomBytes(200);
   return { jwk: { kty: 'EC', crv: 'P-256', x, y }, info, signature: sign('sha256', info, privateKey) };
 });

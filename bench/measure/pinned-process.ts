@@ -26,9 +26,22 @@ export interface PinnedProcess {
   end(): Promise<void>;
 }
 
-/** Runs one of our TypeScript files in a process of its own on one core, or on a list of cores as taskset takes it. */
-export function startPinned(file: URL, core: number | string, args: readonly string[] = []): PinnedProcess {
-  const node = ['--disable-warning=ExperimentalWarning', ...(plainOf(file) ?? ['--import', LOADER, file.pathname])];
+/**
+ * Runs one of our TypeScript files in a process of its own on one core, or on a list of cores as taskset takes it.
+ *
+ * @param flags  of Node.js, where the process that it stands for is started with some
+ */
+export function startPinned(
+  file: URL,
+  core: number | string,
+  args: readonly string[] = [],
+  flags: readonly string[] = [],
+): PinnedProcess {
+  const node = [
+    '--disable-warning=ExperimentalWarning',
+    ...flags,
+    ...(plainOf(file) ?? ['--import', LOADER, file.pathname]),
+  ];
   const child = spawn('taskset', ['-c', String(core), process.execPath, ...node, ...args], {
     stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     env: { ...process.env, NODE_OPTIONS: '' },

@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { nodeFlags } from '../../src/apps/node-flags.js';
 import type { LoadKind, LoadSettings, RenewalLoadOrder, RenewalRound, RenewalSample } from '../load/renewal-load.js';
 import {
   CERTIFICATE_ROW,
@@ -48,12 +49,13 @@ const WARM_UP_A_SECOND: Readonly<Record<RenewalKind, number>> = { cmp: 1_200, re
 /** More than a round should use, so that it ends by time and not for want of units. */
 const STOCK_MARGIN = 1.5;
 const CORES = 1;
+const SERVER = new URL('../servers/renewal-ports.ts', import.meta.url);
 /** Seconds that one bare HTTP exchange is measured for. */
 const EXCHANGE_SECONDS = 0.5;
 
 async function run({ rounds, seconds, say }: BenchContext): Promise<Measurement> {
   const dir = mkdtempSync(join(tmpdir(), 'fp-bench-'));
-  const server = startPinned(new URL('../servers/renewal-ports.ts', import.meta.url), SERVER_CORE, [dir]);
+  const server = startPinned(SERVER, SERVER_CORE, [dir], nodeFlags('enrol-server'));
   const ended: { end(): Promise<void> }[] = [server];
   try {
     const ready = await server.next<RenewalPortsReady>();

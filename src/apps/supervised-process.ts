@@ -8,6 +8,7 @@ import { FemtoError } from '../platform/errors.js';
 import type { Logger } from '../platform/log.js';
 import { RotatingFile } from '../platform/rotating-file.js';
 import type { ProcessName, StartedMessage } from './app-main.js';
+import { nodeFlags } from './node-flags.js';
 
 export interface ProcessOptions {
   readonly name: ProcessName;
@@ -62,7 +63,7 @@ export class SupervisedProcess {
     this.#probesPort = this.#options.probesPort;
     const child = fork(modulePath, args, {
       stdio: ['ignore', 'pipe', 'pipe', 'ipc'],
-      execArgv: [],
+      execArgv: [...nodeFlags(this.name)],
       env: environmentWithoutSettings(),
       // A session of its own: Ctrl-C reaches the supervisor alone, which then ends its processes in order.
       detached: true,

@@ -4,14 +4,14 @@ import { keyRequestOf } from '../../x509/csr.js';
 import { checkKeyPolicy } from '../../x509/key-policy.js';
 import { checkWishes, type KeyRequest, verifyPossession } from '../../x509/key-request.js';
 import { importPublicKey } from '../../x509/spki.js';
-import { judgeRenewal, type LineageView, mayComeAgain } from '../lineage/index.js';
+import { judgeRenewal, type LineageView, mayComeAgain, type SlotView } from '../lineage/index.js';
 import type { Unit } from '../model/index.js';
 import type { Profile } from '../registry/index.js';
 import { containFork, contestReplacedHead, recordEvidence } from './contain-fork.js';
 import { type Judged, lineageOf, type Presented, windowOf } from './presented.js';
 import type { RenewalAnswer, RenewalRequest } from './renewal.js';
 import { checkMayRenew, checkNetwork, lineEvidence } from './renewal-conditions.js';
-import type { RenewalDeps } from './renewal-deps.js';
+import type { KnownNonce, RenewalDeps } from './renewal-deps.js';
 
 /**
  * An operational certificate is followed by the next: design section 5, in order.
@@ -23,12 +23,23 @@ export async function renew(deps: RenewalDeps, request: RenewalRequest): Promise
   const csr = keyRequestOf(request.csr);
   // 2. The requester: an operational key, proved by the listener; state of its unit.
   checkMayRenew(request.credential);
-  // 3. Key policy, names, proof of both keys, freshness; counters and nonce in PostgreSQL.
-  const presented = await proveKeys(deps, request, csr);
-  // 4. to 8. the fork table, and what it says; judged again where a sibling request was faster.
+  // 3. Key policy, names, proof of both keys.
+  const nonce = proveKeys(deps, request, csr);
+  // Freshness: counters and nonce in PostgreSQL. 4. Predecessor and lineage, from the certificate's own slot: a name in the
+  // request means nothing.
+  const [presented, seen, profile] = await Promise.all([
+    admit(deps, request, csr, nonce),
+    lineageOf(deps, request.credential),
+    profileOf(deps, request.credential.unit),
+  ]);
+  // 5. to 8. the fork table, and what it says; looked at and judged again where a sibling request was faster.
   for (let round = 0; ; round++) {
     try {
-      return await judgeAndAct(deps, presented);
+      return await judgeAndAct(deps, {
+        presented,
+        profile,
+        ...(round === 0 ? seen : await lineageOf(deps, presented.credential)),
+      });
     } catch (thrown) {
       if (round >= ROUNDS_MAX || !(await mayJudgeAgain(deps, presented, thrown, round))) throw thrown;
       await deps.pause(ROUND_PAUSE_MS);
@@ -36,7 +47,8 @@ export async function renew(deps: RenewalDeps, request: RenewalRequest): Promise
   }
 }
 
-async function proveKeys(deps: RenewalDeps, request: RenewalRequest, csr: KeyRequest): Promise<RenewalTry> {
+/** @returns the nonce that both keys signed; null where a handshake speaks for the old one */
+function proveKeys(deps: RenewalDeps, request: RenewalRequest, csr: KeyRequest): KnownNonce | null {
   const { credential, freshness, idempotencyKey } = request;
   const { unit } = credential;
   const old = credential.certificate.spki;
@@ -50,9 +62,18 @@ async function proveKeys(deps: RenewalDeps, request: RenewalRequest, csr: KeyReq
   if (idempotencyKey !== null && !IDEMPOTENCY_KEY.test(idempotencyKey)) {
     throw new FemtoError('BAD_REQUEST', 'The idempotency key must be 16 to 64 characters of A-Z a-z 0-9 _ -.');
   }
+  return nonce;
+}
+
+async function admit(
+  deps: RenewalDeps,
+  { credential, idempotencyKey }: RenewalRequest,
+  csr: KeyRequest,
+  nonce: KnownNonce | null,
+): Promise<RenewalTry> {
   const at = deps.clock.now();
   const admission = await deps.store.admit(deps.transactor.read, {
-    credential: old.spkiHash,
+    credential: credential.certificate.spki.spkiHash,
     operation: 'renew',
     idempotencyKey,
     requestHash: createHash('sha256').update('renew').update(csr.spki.spkiHash).digest(),
@@ -74,7 +95,7 @@ async function proveKeys(deps: RenewalDeps, request: RenewalRequest, csr: KeyReq
   const signedAt = nonce !== null && admission.nonceFresh ? nonce.issuedAt : credential.provedAt;
   return {
     credential,
-    unit,
+    unit: credential.unit,
     csr,
     newSpkiHash: csr.spki.spkiHash,
     provedAt: signedAt.getTime() > credential.provedAt.getTime() ? signedAt : credential.provedAt,
@@ -111,12 +132,10 @@ type RenewalTry = Presented & {
   readonly isRepeat: boolean;
 };
 
-async function judgeAndAct(deps: RenewalDeps, presented: RenewalTry): Promise<RenewalAnswer> {
-  // 4. Predecessor and lineage, from the certificate's own slot: a name in the request means nothing.
-  const [{ view, slot }, profile] = await Promise.all([
-    lineageOf(deps, presented.credential),
-    profileOf(deps, presented.unit),
-  ]);
+async function judgeAndAct(
+  deps: RenewalDeps,
+  { presented, profile, view, slot }: SlotView & { readonly presented: RenewalTry; readonly profile: Profile },
+): Promise<RenewalAnswer> {
   await contestReplacedHead(deps, presented, view, slot);
   // 5. The verdict, pure.
   const verdict = judgeRenewal({

@@ -35,8 +35,11 @@ export interface RenewalDeps {
 
 /** @throws FemtoError NONCE_BAD missing, malformed, aged, or another credential's */
 export interface NonceVerifier {
-  verify(
-    nonce: string | undefined,
-    credential: { readonly spkiHash: Buffer },
-  ): { readonly hash: Buffer; readonly issuedAt: Date; readonly expiresAt: Date };
+  verify(nonce: string | undefined, credential: { readonly spkiHash: Buffer }): KnownNonce;
+}
+
+export interface KnownNonce {
+  readonly hash: Buffer;
+  readonly issuedAt: Date;
+  readonly expiresAt: Date;
 }

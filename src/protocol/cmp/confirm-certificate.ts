@@ -12,12 +12,17 @@ import type { StoredTransaction } from './transaction-store.js';
  * certConf: the unit's own word on its certificate, signed by the key that asked for it over our last nonce (REN-3). The
  * certificate's fate and pkiConf are stored in one commit.
  *
+ * @param known  the exchange under the key that protects the message
  * @returns pkiConf, in both cases
  * @throws CmpFault; FemtoError as Renewal.settleIssued. The exchange then stands as it was.
  */
-export async function confirmCertificate(deps: CmpDeps, ra: RaCredential, proved: ProvedMessage): Promise<Buffer> {
+export async function confirmCertificate(
+  deps: CmpDeps,
+  ra: RaCredential,
+  proved: ProvedMessage,
+  known: StoredTransaction | null,
+): Promise<Buffer> {
   const { message, key, hash, sender, exchange } = proved;
-  const known = await deps.store.find(deps.transactor.read, key);
   if (known === null) throw new CmpFault('badRequest', 'there is no such transaction under this protection');
   if (known.lastHash.equals(hash) && known.response !== null) return known.response;
   const { certificate, ourNonce, ourNonceAt } = checkUnconfirmed(known);

@@ -7,43 +7,64 @@ import type { CheckedMessage } from './check-header.js';
 import type { CmpDeps } from './cmp-deps.js';
 import { type Found, ofThisExchange, protectingCertificate } from './protecting-certificate.js';
 import { proveMac } from './prove-mac.js';
-import type { Sender, SignedSender } from './sender.js';
+import type { MacSender, Sender } from './sender.js';
+
+/** A protection that holds. Of a signature it is not known yet whether its key is one that we know. */
+export type HeldProtection =
+  | { readonly kind: 'mac'; readonly protectionKey: Buffer; readonly sender: MacSender }
+  | { readonly kind: 'signature'; readonly protectionKey: Buffer; readonly found: Found };
 
 /**
- * Rows 8 to 12 of RFC 9483 section 3.5: protection present, of a kind that may be, by a key that the header names, that holds,
- * and that we know. The value is checked before the trust: no vendor chain is judged, and no unit asked about, for a message
- * that the key of its certificate did not sign.
+ * Rows 8 to 11 of RFC 9483 section 3.5: protection present, of a kind that may be, by a key that the header names, that
+ * holds. The value is checked before the trust: no vendor chain is judged, no unit asked about, no exchange looked for, for a
+ * message that the key of its certificate did not sign.
  *
- * @throws CmpFault badMessageCheck, wrongIntegrity, badAlg, signerNotTrusted; FemtoError as Enrolment.authenticate
+ * @throws CmpFault badMessageCheck, wrongIntegrity, badAlg, signerNotTrusted
  */
-export async function proveSender(deps: CmpDeps, message: CheckedMessage, address: string): Promise<Sender> {
+export async function proveProtection(deps: CmpDeps, message: CheckedMessage): Promise<HeldProtection> {
   const protection = protectionOf(message);
   switch (protection.kind) {
     case 'none':
       throw new CmpFault('badMessageCheck', 'the message is not protected');
-    case 'mac':
-      return proveMac(deps, message, protection.algorithm);
+    case 'mac': {
+      const sender = await proveMac(deps, message, protection.algorithm);
+      return { kind: 'mac', protectionKey: sender.protectionKey, sender };
+    }
     case 'signature':
-      return proveSignature(deps, message, address);
+      return proveSignature(deps, message);
   }
 }
 
-async function proveSignature(deps: CmpDeps, message: CheckedMessage, address: string): Promise<SignedSender> {
+async function proveSignature(deps: CmpDeps, message: CheckedMessage): Promise<HeldProtection> {
   const found = await protectingCertificate(deps, message).catch(aboutTheSigner);
   const { certificate, needs } = found;
   const isNameless = namedByNull(message, certificate);
   if (!verifySignatureProtection(message, certificate.spki)) {
     throw new CmpFault('badMessageCheck', 'the protection does not verify under the certificate that is named for it');
   }
-  const credential = await authenticate(deps, message, found, address).catch(aboutTheSigner);
-  await checkTolerated(deps, credential.unit, isNameless ? [...needs, 'sender-null-dn'] : needs);
   return {
     kind: 'signature',
-    credential,
-    unit: credential.unit,
     protectionKey: certificate.spki.spkiHash,
-    chain: found.others,
+    found: isNameless ? { ...found, needs: [...needs, 'sender-null-dn'] } : found,
   };
+}
+
+/**
+ * Row 12: whose the key is that protects the message.
+ *
+ * @throws CmpFault signerNotTrusted, badMessageCheck; FemtoError as Enrolment.authenticate
+ */
+export async function proveSender(
+  deps: CmpDeps,
+  message: CheckedMessage,
+  held: HeldProtection,
+  address: string,
+): Promise<Sender> {
+  if (held.kind === 'mac') return held.sender;
+  const { found, protectionKey } = held;
+  const credential = await authenticate(deps, message, found, address).catch(aboutTheSigner);
+  await checkTolerated(deps, credential.unit, found.needs);
+  return { kind: 'signature', credential, unit: credential.unit, protectionKey, chain: found.others };
 }
 
 /** A later message may come with its certificate and without the CAs that its exchange was opened with. */

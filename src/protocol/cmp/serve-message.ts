@@ -11,7 +11,7 @@ import { confirmCertificate } from './confirm-certificate.js';
 import type { CmpCall, Exchange, ProvedMessage, Wish } from './exchange.js';
 import { noteRefusal } from './note-refusal.js';
 import { pollAnswer, readPoll } from './poll.js';
-import { proveSender } from './prove-sender.js';
+import { proveProtection, proveSender } from './prove-sender.js';
 import { requestCertificate } from './request-certificate.js';
 import { revokeCertificate } from './revoke-certificate.js';
 import { speak } from './speak.js';
@@ -27,18 +27,22 @@ export async function serveMessage(deps: CmpDeps, ra: RaCredential, call: CmpCal
     const message = readMessage(exchange);
     // 2. Header, against path and body.
     checkHeader(message, call.endpoint);
-    // 3. and 4. The key that protects it, and whether it does; whose key that is.
-    const sender = await proveSender(deps, message, call.address);
+    // 3. The key that protects it, and whether it does.
+    const held = await proveProtection(deps, message);
+    const key = { transactionId: message.transactionId, protectionKey: held.protectionKey };
+    // Beside step 4, which it does not need: a round trip less on the way of every renewal.
+    const confirmed = message.body.kind === 'certConf' ? deps.store.find(deps.transactor.read, key) : null;
+    confirmed?.catch(() => undefined);
+    // 4. Whose key that is.
+    const sender = await proveSender(deps, message, held, call.address);
     exchange.sender = sender;
     await checkProfile(deps, call.endpoint, message, sender.unit);
-    const { transactionId } = message;
-    const key = { transactionId, protectionKey: sender.protectionKey };
     const hash = createHash('sha256').update(message.protectedDer).digest();
     const proved: ProvedMessage = { exchange, message, sender, key, hash };
     // 5. to 7. transaction, body, answer.
     switch (message.body.kind) {
       case 'certConf':
-        return await confirmCertificate(deps, ra, proved);
+        return await confirmCertificate(deps, ra, proved, await confirmed);
       case 'pollReq':
         return await servePoll(deps, ra, proved);
       case 'genm':

@@ -1,5 +1,5 @@
 import 'reflect-metadata';
-import { generateKeyPairSync, type JsonWebKey, X509Certificate as NodeCertificate, webcrypto } from 'node:crypto';
+import { generateKeyPairSync, X509Certificate as NodeCertificate, webcrypto } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
 import * as x509 from '@peculiar/x509';
 import { certificatePem, readCertificate, verifyCertificateSignature } from '../../../src/x509/certificate.js';
