@@ -1,9 +1,9 @@
 /**
- * npm run bench -- [SCENARIO…] [--json FILE] [--rounds N] [--seconds S] [--quick]
+ * npm run bench -- [SCENARIO…] [--json FILE] [--rounds N] [--seconds S] [--units N] [--quick]
  *
  * Each scenario against its limit probe on the same machine in the same minutes: one JSON line a scenario on standard
  * output. Ratios mean something; absolute figures belong to this machine. Ends with 1 when a scenario could not run or
- * something it made was wrong. --quick: one short round, to see that everything still works; its figures mean nothing.
+ * something it made was wrong. --units: how many units the fleet of a scenario has that says so. --quick: one short round, to see that everything still works; its figures mean nothing.
  */
 import { appendFileSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
@@ -21,11 +21,13 @@ const { values, positionals } = parseArgs({
     rounds: { type: 'string', default: '5' },
     seconds: { type: 'string', default: '3' },
     quick: { type: 'boolean', default: false },
+    units: { type: 'string' },
     list: { type: 'boolean', default: false },
   },
 });
 const rounds = values.quick ? 1 : Number(values.rounds);
 const seconds = values.quick ? 0.3 : Number(values.seconds);
+const fleet = values.units === undefined ? {} : { units: Number(values.units) };
 const say = (line: string): void => void process.stderr.write(`${line}\n`);
 
 // The tests' PostgreSQL holder serves scenarios that need a database and no durability.
@@ -58,7 +60,7 @@ async function runOne(name: string): Promise<void> {
   say(`${name}: ${rounds} rounds of ${seconds} s a side`);
   try {
     const { scenario } = (await import(fileURLToPath(new URL(`${name}.ts`, DIR)))) as { scenario: Scenario };
-    const measured = await scenario.run({ rounds, seconds, quick: values.quick, say });
+    const measured = await scenario.run({ rounds, seconds, quick: values.quick, ...fleet, say });
     if (measured.checks.some(({ ok }) => !ok)) process.exitCode = 1;
     for (const { what, ok } of measured.checks) say(`${ok ? 'ok  ' : 'FAIL'} ${what}`);
     const line = `${JSON.stringify(rowOf(scenario, measured))}\n`;

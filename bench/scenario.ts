@@ -20,6 +20,8 @@ export interface BenchContext {
   readonly seconds: number;
   /** Small enough for a test to run it: its figures mean nothing. */
   readonly quick: boolean;
+  /** Of `--units`: the size of the fleet, for scenarios that have one. */
+  readonly units?: number;
   /** Progress, for people: standard error. */
   say(line: string): void;
 }

@@ -8,6 +8,7 @@ export const COPIED_TABLES = [
   'key_seen',
   'lineage',
   'lineage_slot',
+  'renewal_due',
   'issuance_intent',
   'certificate',
   'ledger_inbox',
@@ -17,7 +18,11 @@ export const COPIED_TABLES = [
 const ROWS_OF: Readonly<Record<(typeof COPIED_TABLES)[number], string>> = {
   key_seen: 'SELECT k.* FROM key_seen k JOIN of USING (spki_hash)',
   lineage: 'SELECT l.* FROM lineage l JOIN of USING (unit_id)',
-  lineage_slot: 'SELECT s.* FROM lineage_slot s JOIN of ON of.slot_id = s.id',
+  // Without void_id, which PostgreSQL makes.
+  lineage_slot: `SELECT id, lineage_id, s.unit_id, generation, state, s.spki_hash, s.issuer_id, s.serial, not_before,
+    s.not_after, s.attempt_id, preissued, renew_from, renew_until, s.created_at, confirmed_at, confirmed_by, displaced_at,
+    last_used_at, line_id FROM lineage_slot s JOIN of ON of.slot_id = s.id`,
+  renewal_due: 'SELECT d.* FROM renewal_due d JOIN of USING (slot_id)',
   issuance_intent: 'SELECT i.* FROM issuance_intent i JOIN of USING (created_at, attempt_id)',
   certificate: 'SELECT c.* FROM certificate c JOIN of USING (not_after, issuer_id, serial)',
   ledger_inbox: 'SELECT e.* FROM ledger_inbox e JOIN of_entry ON of_entry.id = e.id AND of_entry.flush = $flush',

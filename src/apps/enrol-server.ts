@@ -42,6 +42,7 @@ await runApp('enrol-server', async (app) => {
     operator: config.operator,
     statusUrl: config.publicUrls.status,
     crlShards: shardsInCertificates(config),
+    renewal: config.renewal,
     alarm,
   });
   const geo = await openConfiguredGeo(config, core, log);

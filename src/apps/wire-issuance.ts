@@ -17,6 +17,8 @@ export interface IssuanceWiring {
   readonly statusUrl: string;
   /** Shards of a Device CA's CRL that operational certificates name; default 0: they name the complete CRL. */
   readonly crlShards?: number;
+  /** Of the configuration: when units are advised to renew. */
+  readonly renewal?: { readonly dueAtFraction: number; readonly jitterFraction: number };
   readonly alarm: (what: string, facts: Record<string, unknown>) => void;
   readonly options?: IssuanceOptions;
   /** Seconds the oldest unnumbered ledger entry has waited; default: asked of the database. */
@@ -45,6 +47,9 @@ export function wireIssuance(core: Core, wiring: IssuanceWiring): Issuance {
     }),
     ledgerBacklogSeconds:
       wiring.ledgerBacklogSeconds ?? (async () => (await cursors.backlogAgeMs(core.transactor.read)) / 1_000),
+    ...(wiring.renewal === undefined
+      ? {}
+      : { renewalSpread: { dueAt: wiring.renewal.dueAtFraction, jitter: wiring.renewal.jitterFraction } }),
     alarm: wiring.alarm,
     ...(wiring.options === undefined ? {} : { options: wiring.options }),
   });

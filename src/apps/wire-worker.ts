@@ -11,7 +11,7 @@ import { ocspCertificates } from '../jobs/ocsp-certificates.pg.js';
 import { renewalBook } from '../jobs/renewal-book.pg.js';
 import { renewalJobs } from '../jobs/renewal-jobs.js';
 import { DORMANCY_LEASE, OUTAGE_HOLDER, OUTAGE_MS_MIN, restSilentUnits } from '../jobs/rest-silent-units.js';
-import { RENEWAL_SCAN_LEASE, scanRenewals } from '../jobs/scan-renewals.js';
+import { makeRenewalScan, RENEWAL_SCAN_LEASE } from '../jobs/scan-renewals.js';
 import { silentUnits } from '../jobs/silent-units.pg.js';
 import { reconcile } from '../lifecycle/issuance/index.js';
 import { issuanceStore } from '../lifecycle/issuance/issuance-store.pg.js';
@@ -86,6 +86,7 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
     operator,
     statusUrl: config.publicUrls.status,
     crlShards: shardsInCertificates(config),
+    renewal: config.renewal,
     alarm,
   });
   const rooms = wireEnrol(core, {
@@ -122,7 +123,8 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
     certificates: chainPems(hierarchy, audit.label),
   };
   const files = makeCrlDirectory(paths.crl);
-  const renewals = { transactor, tasks: pgTaskStore, book: renewalBook, ledger, leases, queue, clock };
+  const renewals = { transactor, tasks: pgTaskStore, book: renewalBook, ledger, queue, clock };
+  const scanRenewals = makeRenewalScan(renewals);
 
   const alone = { leases, holder, onError };
   let headSignedAtMs = Number.NEGATIVE_INFINITY;
@@ -185,9 +187,9 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
       everyMs: SCAN_EVERY_MS,
       leaseMs: LONG_LEASE_MS,
       run: async (lease) => {
-        const scan = await scanRenewals(renewals, lease);
-        if (scan.opened + scan.overdue + scan.closed + (scan.rung ?? 0) > 0) log.info(scan, 'renewals');
-        if (scan.rung === null) log.warn('the queue is away; renewals wait in their rows');
+        const { dispatched, isAway } = await scanRenewals(lease);
+        if (dispatched > 0) log.info({ dispatched }, 'renewals');
+        if (isAway) log.warn('the queue is away; renewals wait in their rows');
         return undefined;
       },
     }),

@@ -2,14 +2,17 @@ import { z } from 'zod';
 import { FemtoError } from '../platform/errors.js';
 import { JOB_UNITS_MAX, type JobAttempt, type JobHandling } from '../platform/queue/queue.js';
 
-const slotIds = z.strictObject({ slotIds: z.array(z.int().positive()).min(1).max(JOB_UNITS_MAX) });
+/** Microseconds since 1970. */
+const micros = z.string().regex(/^-?\d{1,17}$/);
 
 /** Everything the queue carries: name → payload. Ids only; what to do with them stands in rows. */
 export const JOB_CATALOGUE = {
-  /** Reminds the units of these slots to renew, through HeMS. */
-  'remind-units': slotIds,
-  /** Makes the next certificate of these slots ahead of time. */
-  'preissue-units': slotIds,
+  /** Looks at the slots whose markers lie between these moments: reminds, finds overdue, makes certificates ahead of time. */
+  'attend-renewals': z.strictObject({
+    slotIds: z.array(z.int().positive()).min(1).max(JOB_UNITS_MAX).readonly(),
+    fromMicros: micros,
+    untilMicros: micros,
+  }),
 } as const;
 
 export type JobName = keyof typeof JOB_CATALOGUE;

@@ -9,6 +9,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 export interface TestRedis {
   /** For `new Redis({ path })` of ioredis. */
   readonly socketPath: string;
+  /** Of the server that runs now. */
+  readonly pid: number;
   /** SIGKILL, as in a crash; the append-only file stays. */
   kill(): Promise<void>;
   /** Starts it again on the same data. */
@@ -29,6 +31,9 @@ export async function startRedis(): Promise<TestRedis> {
   };
   return {
     socketPath,
+    get pid() {
+      return server.pid ?? 0;
+    },
     kill: () => end('SIGKILL'),
     restart: async () => {
       await end('SIGTERM');

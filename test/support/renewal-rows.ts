@@ -26,13 +26,15 @@ export async function seedDueUnits(
        FROM generate_series(1, $4::int) AS n RETURNING id
      ), lineages AS (
        INSERT INTO lineage (unit_id, state, opened_at) SELECT id, 'open', now() - interval '6 days' FROM units RETURNING id, unit_id
-     )
+     ), slots AS (
      INSERT INTO lineage_slot (lineage_id, unit_id, generation, state, spki_hash, issuer_id, serial, not_before, not_after,
        attempt_id, renew_from, renew_until, created_at, confirmed_at)
      SELECT id, unit_id, 1, 'confirmed', sha256($3::bytea || int4send(unit_id)), 1, substring(sha256($3::bytea || int4send(unit_id)) for 16),
        now() - interval '6 days', now() + interval '1 day', gen_random_uuid(), now() - interval '1 hour',
        now() + make_interval(hours => $6), now() - interval '6 days', now() - interval '6 days'
-     FROM lineages RETURNING id`,
+     FROM lineages RETURNING id, renew_from
+     )
+     INSERT INTO renewal_due (due_at, slot_id) SELECT renew_from, id FROM slots RETURNING slot_id AS id`,
     [maker[0]?.id, batch[0]?.id, tag, count, options.profile ?? 'operational-7d', options.renewUntilHours ?? 10],
   );
   return rows.map(({ id }) => id).sort((a, b) => a - b);

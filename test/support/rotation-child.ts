@@ -8,7 +8,7 @@ import { jobHandling } from '../../src/jobs/job-catalogue.js';
 import { startLeasedLoop } from '../../src/jobs/loop.js';
 import { renewalBook } from '../../src/jobs/renewal-book.pg.js';
 import { renewalJobs } from '../../src/jobs/renewal-jobs.js';
-import { RENEWAL_SCAN_LEASE, scanRenewals } from '../../src/jobs/scan-renewals.js';
+import { makeRenewalScan, RENEWAL_SCAN_LEASE } from '../../src/jobs/scan-renewals.js';
 import { pgTaskStore } from '../../src/lifecycle/renewal/task-store.pg.js';
 import { makeLeases } from '../../src/platform/db/lease.pg.js';
 import { openPool } from '../../src/platform/db/pool.pg.js';
@@ -45,7 +45,8 @@ const queue = await openQueue({
   backoffMs: 100,
   onError: (error) => note('queue', error),
 });
-const deps = { transactor, tasks: pgTaskStore, book: renewalBook, ledger, leases, queue, clock: systemClock };
+const deps = { transactor, tasks: pgTaskStore, book: renewalBook, ledger, queue, clock: systemClock };
+const scan = makeRenewalScan({ ...deps, againAfterMs: settings.scanEveryMs * 4 });
 const deadLetters = makeDeadLetters({ ...deps, queue: settings.queueName, alarm: (what) => note('alarm', what) });
 queue.process(jobHandling(renewalJobs({ ...deps, renewal: { preissueNext: async () => null } }), deadLetters));
 startLeasedLoop({
@@ -56,7 +57,7 @@ startLeasedLoop({
   leaseMs: 2_000,
   onError: (loop, error) => note(loop, error),
   run: async (lease) => {
-    await scanRenewals(deps, lease);
+    await scan(lease);
     return undefined;
   },
 });

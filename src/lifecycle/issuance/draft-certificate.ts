@@ -9,7 +9,7 @@ import { readSpki } from '../../x509/spki.js';
 import type { Issuer } from '../model/index.js';
 import { attemptIdFrom } from './attempt-id.js';
 import type { ApprovedRequest } from './issuance.js';
-import { renewalWindow } from './renewal-window.js';
+import { type RenewalSpread, renewalWindow } from './renewal-window.js';
 
 /** Where relying parties fetch what belongs to one CA; plain http, because https would need itself (RFC 5280 section 8). */
 export interface IssuerUrls {
@@ -26,6 +26,8 @@ export interface DraftDeps {
   readonly urlsOf: (issuer: Issuer, crlShard: CrlShard | undefined) => IssuerUrls;
   /** Operational certificates name one of so many shards of their CA's CRL, chosen by serial; 0 (default): the whole. */
   readonly crlShards?: number;
+  /** When units are advised to renew; default at 2/3 of the remaining life, ± 10 %. */
+  readonly renewalSpread?: RenewalSpread;
 }
 
 /** A certificate that is decided in every byte but its signature, and has passed the lint. */
@@ -79,7 +81,7 @@ export function makeDrafter(deps: DraftDeps): (request: ApprovedRequest, issuer:
       spkiHash: request.spki.spkiHash,
       lifeMaxSeconds: request.lifeSeconds,
     });
-    const window = renewalWindow(now, notAfter, random(2).readUInt16BE(0) / 0x10000);
+    const window = renewalWindow(now, notAfter, random(2).readUInt16BE(0) / 0x10000, deps.renewalSpread);
     return {
       request,
       issuer,

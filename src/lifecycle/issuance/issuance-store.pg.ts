@@ -203,7 +203,7 @@ async function claimSlots(tx: Transaction, claims: readonly SlotClaim[]): Promis
        SELECT 1 FROM lineage_slot p WHERE p.lineage_id = c.lineage_id AND p.generation = c.generation - 1
          AND (p.state = 'confirmed' OR (p.state = 'pending' AND NOT c.preissued)))
      ORDER BY c.lineage_id, c.n
-     ON CONFLICT (lineage_id, generation) WHERE state IN ('signing','pending','confirmed') DO NOTHING
+     ON CONFLICT (lineage_id, generation, void_id) DO NOTHING
      RETURNING id, attempt_id AS "attemptId"`,
     [
       claims.map((claim) => claim.lineageId),
@@ -290,8 +290,11 @@ async function recordIssued(
 async function settleSlots(tx: Transaction, certificates: readonly CertificateRecord[]): Promise<void> {
   const slotIds = certificates.flatMap(({ slotId }) => (slotId === null ? [] : [slotId]));
   if (slotIds.length === 0) return;
+  // With the slot comes its marker for the rotation worker: what is in use is always looked at again.
   const { rowCount } = await tx.query(
-    `UPDATE lineage_slot SET state = 'pending' WHERE id = ANY($1::bigint[]) AND state = 'signing'`,
+    `WITH settled AS (
+       UPDATE lineage_slot SET state = 'pending' WHERE id = ANY($1::bigint[]) AND state = 'signing' RETURNING id, renew_from)
+     INSERT INTO renewal_due (due_at, slot_id) SELECT renew_from, id FROM settled`,
     [slotIds],
   );
   // Intent and slot always move together; a difference means that somebody else writes slots.

@@ -1,5 +1,13 @@
-/** Renewal opens at 2/3 of the remaining life ± 10 %, spread at random; a client never passes 90 %. */
-const RENEW_FROM = { earliest: 0.6, spread: 0.1333 } as const;
+/** Where in a certificate's remaining life its window opens: `dueAt` of it, give or take `jitter` of that moment. */
+export interface RenewalSpread {
+  /** 0 to 1. */
+  readonly dueAt: number;
+  /** 0 to 1. */
+  readonly jitter: number;
+}
+
+const SPREAD: RenewalSpread = { dueAt: 2 / 3, jitter: 0.1 };
+/** No client passes this part of the life (REN-1): what is left is for outages. */
 const RENEW_UNTIL = 0.9;
 
 /**
@@ -7,10 +15,15 @@ const RENEW_UNTIL = 0.9;
  *
  * @param part  0 to 1, drawn for this certificate: units that were made together do not come together
  */
-export function renewalWindow(now: Date, notAfter: Date, part: number): { renewFrom: Date; renewUntil: Date } {
+export function renewalWindow(
+  now: Date,
+  notAfter: Date,
+  part: number,
+  { dueAt, jitter } = SPREAD,
+): { renewFrom: Date; renewUntil: Date } {
   const remainingMs = notAfter.getTime() - now.getTime();
   return {
-    renewFrom: new Date(now.getTime() + remainingMs * (RENEW_FROM.earliest + RENEW_FROM.spread * part)),
+    renewFrom: new Date(now.getTime() + remainingMs * dueAt * (1 - jitter + 2 * jitter * part)),
     renewUntil: new Date(now.getTime() + remainingMs * RENEW_UNTIL),
   };
 }

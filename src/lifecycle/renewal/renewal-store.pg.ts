@@ -62,8 +62,21 @@ export const pgRenewalStore: RenewalStore = {
   },
 
   moveWindow: async (tx, { slotId, renewFrom, renewUntil }) => {
+    // The marker moves with the window: a marker per slot, so the old one goes wherever it stands.
     const { rowCount } = await tx.query(
-      `UPDATE lineage_slot SET renew_from = $2, renew_until = $3 WHERE id = $1 AND state IN ('pending', 'confirmed')`,
+      `WITH old AS (
+         SELECT s.id, s.renew_from, t.next_at FROM lineage_slot s LEFT JOIN renewal_task t ON t.slot_id = s.id
+         WHERE s.id = $1 AND s.state IN ('pending', 'confirmed')
+       ), gone AS (
+         DELETE FROM renewal_due d USING old
+         WHERE d.slot_id = old.id AND d.due_at IN (old.renew_from, old.next_at) AND d.due_at <> $2
+       ), due AS (
+         INSERT INTO renewal_due (due_at, slot_id) SELECT $2, id FROM old ON CONFLICT DO NOTHING
+       ), told AS (
+         UPDATE renewal_task t SET next_at = NULL FROM old WHERE t.slot_id = old.id
+       )
+       UPDATE lineage_slot s SET renew_from = $2, renew_until = $3 FROM old
+       WHERE s.id = old.id AND s.state IN ('pending', 'confirmed')`,
       [slotId, renewFrom, renewUntil],
     );
     return rowCount === 1;

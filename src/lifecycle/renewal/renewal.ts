@@ -99,57 +99,13 @@ export interface WindowMove {
   readonly at: Date;
 }
 
-/** A certificate whose window has opened, for the rotation worker. */
-export interface DueSlot {
-  readonly slotId: number;
-  readonly unitId: number;
-  readonly generation: number;
-  readonly renewFrom: Date;
-  readonly renewUntil: Date;
-  readonly notAfter: Date;
-  readonly renewalMode: 'rekey' | 'preissue';
-}
-
-/** Where a scan of due slots goes on: (renewFrom, slotId) of the last row seen. */
-export interface DueCursor {
-  readonly renewFrom: Date;
-  readonly slotId: number;
-}
-
 export type TaskState = 'due' | 'reminded' | 'overdue' | 'preissued' | 'done' | 'dead';
 
-export interface RenewalTask {
-  readonly slotId: number;
-  readonly unitId: number;
-  readonly state: TaskState;
-  readonly openedAt: Date;
-  readonly remindedAt: Date | null;
-  readonly reminders: number;
-  readonly tries: number;
-  readonly lastError: string | null;
-  readonly closedAt: Date | null;
-}
-
-/** The worker's book: what is due and how far each is. Every change is a guarded UPDATE, so running twice is harmless. */
+/** What becomes of tasks beside the worker's own looks. Every change is a guarded UPDATE, so running twice is harmless. */
 export interface TaskStore {
-  /** Slots in use whose window has opened and that have no successor and no open task; keyset page, 500 at most. */
-  findDueSlots(tx: Transaction, options: { now: Date; after: DueCursor | null; limit?: number }): Promise<DueSlot[]>;
-  /** True where this call opened it. */
-  openTask(tx: Transaction, slot: { slotId: number; unitId: number }, at: Date): Promise<boolean>;
-  /** Opens many; returns the slot ids opened by this call. */
-  openTasks(tx: Transaction, slots: readonly { slotId: number; unitId: number }[], at: Date): Promise<number[]>;
-  task(tx: Transaction, slotId: number): Promise<RenewalTask | null>;
-  markReminded(tx: Transaction, slotId: number, at: Date): Promise<boolean>;
-  markOverdue(tx: Transaction, slotId: number, at: Date): Promise<boolean>;
   markPreissued(tx: Transaction, slotId: number, at: Date): Promise<boolean>;
   /** Counts a failed try; the fifth makes it dead. */
   markFailed(tx: Transaction, slotId: number, error: string, at: Date): Promise<TaskState>;
-  closeTask(tx: Transaction, slotId: number, at: Date): Promise<boolean>;
   /** Closes the tasks of every slot one generation before, whatever became of it. */
   closeFollowed(tx: Transaction, follower: { lineageId: number; generation: number; at: Date }): Promise<void>;
-  /** Open tasks by age, for reminders and lists; keyset by slot id. */
-  openTasksPage(
-    tx: Transaction,
-    options: { states: readonly TaskState[]; afterSlotId: number; limit: number },
-  ): Promise<RenewalTask[]>;
 }

@@ -184,17 +184,19 @@ export function operatorViews(prisma: Prisma): OperatorViews {
         reason: status?.reason ?? null,
       });
     },
-    overdue: () =>
-      many(
-        prisma.renewalTask.findMany({
-          where: { state: { in: ['due', 'reminded', 'overdue', 'dead'] } },
-          orderBy: { openedAt: 'asc' },
-          take: 500,
-          include: { slot: true },
-        }),
-      ).then((rows) =>
-        rows.map(({ slot, ...row }) => ({ ...row, notAfter: (slot as { notAfter: unknown }).notAfter })),
-      ),
+    overdue: async () => {
+      const tasks = await prisma.renewalTask.findMany({
+        where: { state: { in: ['due', 'reminded', 'overdue', 'dead'] } },
+        orderBy: { openedAt: 'asc' },
+        take: 500,
+      });
+      const slots = await prisma.lineageSlot.findMany({
+        where: { id: { in: tasks.map(({ slotId }) => slotId) } },
+        select: { id: true, notAfter: true },
+      });
+      const ends = new Map(slots.map(({ id, notAfter }) => [id, notAfter]));
+      return many(Promise.resolve(tasks.map((task) => ({ ...task, notAfter: ends.get(task.slotId) ?? null }))));
+    },
     deadLetters: () =>
       many(prisma.deadLetter.findMany({ where: { resolvedAt: null }, orderBy: { id: 'desc' }, take: 200 })),
     cases: (state) =>

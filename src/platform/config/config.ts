@@ -123,6 +123,9 @@ function describe(issue: z.core.$ZodIssue, settings: readonly Setting[]): string
   return [`${name || '(file)'}${setting ? ` (${setting.variable})` : ''}: ${issue.message}${example}`];
 }
 
+/** The last window must open well before all windows end (issuance's renewal-window). */
+const LATEST_DUE = 0.85;
+
 /** What no single field can see. */
 function relationFaults(config: ConfigFields): string[] {
   const faults: string[] = [];
@@ -157,6 +160,12 @@ function relationFaults(config: ConfigFields): string[] {
   }
   if (config.lives.backdateSeconds * 4 > config.lives.operationalSeconds) {
     faults.push('lives.backdateSeconds must be at most a quarter of lives.operationalSeconds');
+  }
+  const { dueAtFraction, jitterFraction } = config.renewal;
+  if (dueAtFraction * (1 + jitterFraction) > LATEST_DUE) {
+    faults.push(
+      'renewal.dueAtFraction with renewal.jitterFraction on top must be at most 0.85: windows end at 0.9 of a life, and a fleet needs time inside them',
+    );
   }
   if (config.mode === 'production') {
     if (config.failpoint !== undefined)

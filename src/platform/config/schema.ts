@@ -175,13 +175,14 @@ export const configSchema = z.strictObject({
       .meta({ example: 'postgresql://femtopki_status@replica.internal/femtopki' }),
   }),
   renewal: section({
-    /** Renewal is due after this part of the life, ± the jitter below. */
+    /** A certificate's window opens after this part of its life, ± the jitter below as a part of that moment. */
     dueAtFraction: z
       .number()
       .gt(0)
       .lt(1)
       .default(2 / 3)
       .meta({ example: 0.667 }),
+    /** Drawn for each certificate, so that units made together do not come together. */
     jitterFraction: z.number().min(0).max(0.3).default(0.1).meta({ example: 0.1 }),
     /**
      * Renewals that all enrol-servers together let through in a second. More than come at once wait or are told when to come

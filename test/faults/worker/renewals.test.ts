@@ -4,6 +4,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, test } from '@jest/globals';
+import type { DueBlock } from '../../../src/jobs/renewal-book.js';
 import { renewalBook } from '../../../src/jobs/renewal-book.pg.js';
 import { renewalJobs } from '../../../src/jobs/renewal-jobs.js';
 import { pgTaskStore } from '../../../src/lifecycle/renewal/task-store.pg.js';
@@ -71,8 +72,8 @@ describe.each(['redis', 'postgres'] as const)('renewals with the queue on %s', (
 
   test('an emptied queue, with jobs waiting and running, is refilled from the rows: nobody is missed or reminded twice', async () => {
     await seedDueUnits(db.pool, UNITS);
-    await start('remind-units:delay=700');
-    await start('remind-units:delay=700');
+    await start('attend-renewals:delay=700');
+    await start('attend-renewals:delay=700');
     await untilReminded(db.pool, 300);
     for (let times = 0; times < 3; times++) {
       await queue.obliterate();
@@ -83,8 +84,8 @@ describe.each(['redis', 'postgres'] as const)('renewals with the queue on %s', (
   });
 
   test.each([
-    ['before its effect', 'remind-units@2:kill'],
-    ['between its effect and its end', 'units-reminded@2:kill'],
+    ['before its effect', 'attend-renewals@2:kill'],
+    ['between its effect and its end', 'renewals-attended@2:kill'],
   ])('a worker killed in a job %s: the job runs again, its effect is there once', async (_when, failpoint) => {
     await seedDueUnits(db.pool, UNITS);
     const victim = await start(failpoint);
@@ -98,14 +99,14 @@ describe.each(['redis', 'postgres'] as const)('renewals with the queue on %s', (
     await seedDueUnits(db.pool, 10);
     await start();
     await queue.add({ name: 'no-such-job', id: 'poison-1', data: { slotIds: [1] } });
-    await queue.add({ name: 'remind-units', id: 'poison-2', data: { slotIds: ['one'] } });
+    await queue.add({ name: 'attend-renewals', id: 'poison-2', data: { slotIds: ['one'] } });
     await untilReminded(db.pool, 10);
     for (let tries = 0; ; tries++) {
       const { rows } = await db.pool.query('SELECT job_name, job_key, tries FROM dead_letter ORDER BY job_key');
       if (rows.length === 2 || tries > 200) {
         expect(rows).toEqual([
           { job_name: 'no-such-job', job_key: 'poison-1', tries: 5 },
-          { job_name: 'remind-units', job_key: 'poison-2', tries: 5 },
+          { job_name: 'attend-renewals', job_key: 'poison-2', tries: 5 },
         ]);
         break;
       }
@@ -122,13 +123,9 @@ test('one job running in two workers at once reminds each unit once', async () =
   const transactor = transactorOf(db.pool);
   const deps = { transactor, tasks: pgTaskStore, book: renewalBook, ledger, clock: systemClock };
   const handlers = renewalJobs({ ...deps, renewal: { preissueNext: async () => null } });
-  const units = slotIds.map((slotId) => ({ slotId, unitId: 1 }));
-  await db.pool.query(
-    'INSERT INTO renewal_task (slot_id, unit_id, state, opened_at) SELECT s.id, s.unit_id, $1, now() FROM lineage_slot s',
-    ['due'],
-  );
-  expect(units).toHaveLength(400);
-  await Promise.all(Array.from({ length: 6 }, () => handlers['remind-units']({ slotIds })));
+  const [block] = await renewalBook.dueBlocks(transactor.read, { now: new Date(), after: null, units: 500, blocks: 1 });
+  expect(block?.slotIds).toEqual(slotIds);
+  await Promise.all(Array.from({ length: 6 }, () => handlers['attend-renewals'](block as DueBlock)));
   expect(await countReminders(db.pool)).toEqual({ reminded: 400, reminders: 400, told: 400, slots: 400 });
   await db.drop();
 });
@@ -141,7 +138,7 @@ test('a database killed at once under load, twice: no renewal is lost or doubled
   const pool = openPool(server.url, { applicationName: 'test', onIdleError: () => undefined });
   const settings = { databaseUrl: server.url, queueName: 'q', scanEveryMs: SCAN_EVERY_MS };
   await seedDueUnits(pool, UNITS);
-  const child = await startRotation({ ...settings, failpoint: 'remind-units:delay=400' });
+  const child = await startRotation({ ...settings, failpoint: 'attend-renewals:delay=400' });
   for (const reminded of [200, 700]) {
     await untilReminded(pool, reminded);
     process.kill(server.pid, 'SIGQUIT'); // immediate shutdown: no checkpoint, transactions torn

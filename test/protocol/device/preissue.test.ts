@@ -1,6 +1,8 @@
 import { randomUUID } from 'node:crypto';
 import { readFileSync } from 'node:fs';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import type { DueBlock, DuePlace } from '../../../src/jobs/renewal-book.js';
+import { renewalBook } from '../../../src/jobs/renewal-book.pg.js';
 import { pgTaskStore } from '../../../src/lifecycle/renewal/task-store.pg.js';
 import { type CurlCredential, curlUnit } from '../../support/curl-unit.js';
 import { type DeviceWorld, startDeviceWorld, type WorldUnit } from '../../support/device-world.js';
@@ -104,64 +106,118 @@ describe('pre-issue (rules section 4)', () => {
 });
 
 describe('what is due (REN-6)', () => {
-  const scan = async (now: Date) => pgTaskStore.findDueSlots(world.core.transactor.read, { now, after: null });
-
-  test('a slot is due once, from its window on, until it has a task or a successor', async () => {
-    const who = await activeUnit('operational-7d');
+  const look = async (slotId: number, at: Date) => {
     const { transactor } = world.core;
-    const later = new Date(Date.now() + 5.9 * 86_400_000);
-    expect((await scan(new Date())).map(({ slotId }) => slotId)).not.toContain(who.slotId);
-    const due = (await scan(later)).find(({ slotId }) => slotId === who.slotId);
-    expect(due).toMatchObject({ unitId: who.id, generation: 1, renewalMode: 'rekey' });
-    const opened = await transactor.run((tx) =>
-      pgTaskStore.openTasks(tx, [{ slotId: who.slotId, unitId: who.id }], new Date()),
-    );
-    expect(opened).toEqual([who.slotId]);
-    expect(
-      await transactor.run((tx) => pgTaskStore.openTask(tx, { slotId: who.slotId, unitId: who.id }, new Date())),
-    ).toBe(false);
-    expect((await scan(later)).map(({ slotId }) => slotId)).not.toContain(who.slotId);
+    const blocks = await renewalBook.dueBlocks(transactor.read, { now: at, after: null, units: 500, blocks: 10 });
+    const block = blocks.find(({ slotIds }) => slotIds.includes(slotId));
+    if (block === undefined) return null;
+    const attended = await transactor.run((tx) => renewalBook.attend(tx, { ...block, slotIds: [slotId], at }));
+    return attended[0] ?? 'nothing to do';
+  };
+  const taskOf = async (slotId: number) =>
+    (await world.db.pool.query('SELECT state, reminders FROM renewal_task WHERE slot_id = $1', [slotId])).rows[0];
+  const DAY_MS = 86_400_000;
+
+  test('a unit is due once its window opens, is reminded every six hours, and is overdue once when it ends', async () => {
+    const who = await activeUnit('operational-7d');
+    const now = Date.now();
+    expect(await look(who.slotId, new Date())).toBeNull();
+    const due = new Date(now + 5.9 * DAY_MS);
+    const first = await look(who.slotId, due);
+    expect(first).toMatchObject({
+      slotId: who.slotId,
+      generation: 1,
+      reminders: 1,
+      isReminded: true,
+      isOverdue: false,
+    });
+    expect(await look(who.slotId, due)).toBeNull();
+    const over = new Date(now + 6.5 * DAY_MS);
+    expect(await look(who.slotId, over)).toMatchObject({ reminders: 2, isReminded: true, isOverdue: true });
+    expect(await look(who.slotId, new Date(over.getTime() + 7 * 3_600_000))).toMatchObject({
+      reminders: 3,
+      isOverdue: false,
+    });
+    // Nothing can follow it by itself any more: nobody is reminded for ever.
+    expect(await look(who.slotId, new Date(now + 60 * DAY_MS))).toBe('nothing to do');
+    expect(await look(who.slotId, new Date(now + 90 * DAY_MS))).toBeNull();
   });
 
-  test('pages follow each other without hole or repeat', async () => {
+  test('a unit that may not renew is left alone, and looked at again when it may', async () => {
+    const who = await activeUnit('operational-7d');
+    await world.db.pool.query(`UPDATE unit SET state = 'SUSPENDED' WHERE id = $1`, [who.id]);
+    const due = new Date(Date.now() + 5.9 * DAY_MS);
+    expect(await look(who.slotId, due)).toBe('nothing to do');
+    await world.db.pool.query(`UPDATE unit SET state = 'ACTIVE' WHERE id = $1`, [who.id]);
+    expect(await look(who.slotId, due)).toBeNull();
+    expect(await look(who.slotId, new Date(due.getTime() + 6 * 3_600_000))).toMatchObject({ isReminded: true });
+  });
+
+  test('a moved window is due from its new moment on, and only then', async () => {
+    const who = await activeUnit('operational-7d');
+    const now = Date.now();
+    const move = (hours: number) =>
+      world.core.transactor.run((tx) =>
+        world.rooms.renewal.moveWindow(tx, {
+          slotId: who.slotId,
+          renewFrom: new Date(now + hours * 3_600_000),
+          renewUntil: new Date(now + (hours + 2) * 3_600_000),
+          actor: 'person:kim',
+          at: new Date(),
+        }),
+      );
+    await move(1);
+    expect(await look(who.slotId, new Date(now + 2 * 3_600_000))).toMatchObject({ isReminded: true });
+    await move(20);
+    expect(await look(who.slotId, new Date(now + 19 * 3_600_000))).toBeNull();
+    expect(await look(who.slotId, new Date(now + 20 * 3_600_000))).toMatchObject({ reminders: 2 });
+    const { rows } = await world.db.pool.query('SELECT 1 FROM renewal_due WHERE slot_id = $1', [who.slotId]);
+    expect(rows).toHaveLength(1);
+  });
+
+  test('blocks follow each other without hole or repeat', async () => {
     for (let n = 0; n < 3; n++) await activeUnit('operational-7d');
-    const now = new Date(Date.now() + 5.9 * 86_400_000);
-    const whole = (await scan(now)).map(({ slotId }) => slotId);
+    const now = new Date(Date.now() + 5.9 * DAY_MS);
+    const page = (after: DuePlace | null, units: number, blocks: number) =>
+      renewalBook.dueBlocks(world.core.transactor.read, { now, after, units, blocks });
+    const [whole] = await page(null, 500, 1);
     const paged: number[] = [];
-    let after: { renewFrom: Date; slotId: number } | null = null;
-    for (;;) {
-      const page = await pgTaskStore.findDueSlots(world.core.transactor.read, { now, after, limit: 1 });
-      const [row] = page;
-      if (row === undefined) break;
-      paged.push(row.slotId);
-      after = { renewFrom: row.renewFrom, slotId: row.slotId };
+    for (let after: DuePlace | null = null; ; ) {
+      const blocks: DueBlock[] = await page(after, 1, 2);
+      const last = blocks.at(-1);
+      if (last === undefined) break;
+      paged.push(...blocks.flatMap(({ slotIds }) => slotIds));
+      after = { dueMicros: last.untilMicros, slotId: last.slotIds[0] ?? 0 };
     }
-    expect(paged).toEqual(whole);
-    expect(new Set(paged).size).toBe(paged.length);
+    expect(paged.length).toBeGreaterThan(3);
+    expect(paged).toEqual(whole?.slotIds);
   });
 
-  test('five failures make a task dead, and a closed one stays closed', async () => {
-    const who = await activeUnit('operational-7d');
+  test('five failures make a task dead, and it is not looked at again', async () => {
+    const who = await activeUnit();
     const { transactor } = world.core;
-    const at = new Date();
-    await transactor.run((tx) => pgTaskStore.openTask(tx, { slotId: who.slotId, unitId: who.id }, at));
-    expect(await transactor.run((tx) => pgTaskStore.markReminded(tx, who.slotId, at))).toBe(true);
-    expect(await transactor.run((tx) => pgTaskStore.markOverdue(tx, who.slotId, at))).toBe(true);
+    const due = new Date(Date.now() + 6.5 * DAY_MS);
+    expect(await look(who.slotId, due)).toMatchObject({ needsPreissue: true, isReminded: false });
     const states: string[] = [];
     for (let n = 0; n < 5; n++) {
-      states.push(await transactor.run((tx) => pgTaskStore.markFailed(tx, who.slotId, 'no answer', at)));
+      states.push(await transactor.run((tx) => pgTaskStore.markFailed(tx, who.slotId, 'no answer', due)));
     }
     expect(states).toEqual(['overdue', 'overdue', 'overdue', 'overdue', 'dead']);
-    expect(await transactor.run((tx) => pgTaskStore.closeTask(tx, who.slotId, at))).toBe(false);
+    const later = new Date(due.getTime() + 60_000);
+    expect(await look(who.slotId, later)).toBe('nothing to do');
+    expect(await look(who.slotId, new Date(later.getTime() + DAY_MS))).toBeNull();
+    expect(await taskOf(who.slotId)).toMatchObject({ state: 'dead' });
   });
 
   test('the confirmation of the successor closes the task', async () => {
     const who = await activeUnit();
-    const { transactor } = world.core;
-    await transactor.run((tx) => pgTaskStore.openTask(tx, { slotId: who.slotId, unitId: who.id }, new Date()));
+    const due = new Date(Date.now() + 5.9 * DAY_MS);
+    await look(who.slotId, due);
     await world.rooms.renewal.preissueNext(who.slotId);
     const picked = await pickUp(who.op, who.token);
     await confirm({ keyFile: who.op.keyFile, pemFile: unit.store('g2.pem', picked.body.certificate) });
-    expect((await pgTaskStore.task(transactor.read, who.slotId))?.state).toBe('done');
+    expect(await taskOf(who.slotId)).toMatchObject({ state: 'done' });
+    expect(await look(who.slotId, new Date(due.getTime() + 60_000))).toBe('nothing to do');
+    expect(await taskOf(who.slotId)).toMatchObject({ state: 'done' });
   });
 });

@@ -2,8 +2,8 @@ import { createHash, createPublicKey, verify } from 'node:crypto';
 import { textToSign } from '../../people/approvals.js';
 import { type Evidence, type Invariant, type Outcome, Violations, violationsOf } from './invariant.js';
 
-/** The scan comes every 15 s and rings within it; a worker that restarts needs a little longer. */
-const SCAN_PATIENCE = `interval '75 seconds'`;
+/** The scan comes every few seconds, and once a minute for what the queue lost; a worker that restarts needs a little longer. */
+const SCAN_PATIENCE = `interval '135 seconds'`;
 
 export const OPERATION_INVARIANTS: readonly Invariant[] = [
   {
@@ -20,12 +20,8 @@ export const OPERATION_INVARIANTS: readonly Invariant[] = [
                 AND NOT EXISTS (SELECT 1 FROM lineage_slot n WHERE n.lineage_id = s.lineage_id
                   AND n.generation = s.generation + 1 AND n.state IN ('signing', 'pending', 'confirmed'))
               UNION ALL
-              SELECT t.slot_id, 'waits in state due and was never rung for' FROM renewal_task t
-                JOIN lineage_slot s ON s.id = t.slot_id JOIN unit u ON u.id = t.unit_id JOIN profile p ON p.name = u.profile
-              WHERE t.state = 'due' AND p.renewal_mode = 'rekey' AND t.opened_at <= $1::timestamptz - ${SCAN_PATIENCE}
-                AND u.state IN ('ACTIVE', 'DORMANT')
-                AND NOT EXISTS (SELECT 1 FROM lineage_slot n WHERE n.lineage_id = s.lineage_id
-                  AND n.generation = s.generation + 1 AND n.state IN ('signing', 'pending', 'confirmed'))
+              SELECT slot_id, 'was to be looked at and was not' FROM renewal_due
+              WHERE due_at <= $1::timestamptz - ${SCAN_PATIENCE}
               UNION ALL
               SELECT t.slot_id, 'has a task and no certificate' FROM renewal_task t
                 LEFT JOIN lineage_slot s ON s.id = t.slot_id WHERE s.id IS NULL`,

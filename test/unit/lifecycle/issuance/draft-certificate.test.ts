@@ -44,16 +44,17 @@ const request: ApprovedRequest = {
   actor: 'unit:SN-1',
 };
 
-const draft = makeDrafter({
+const deps = {
   clock: { now: () => NOW },
-  random: (length) => Buffer.alloc(length, 0x80),
+  random: (length: number) => Buffer.alloc(length, 0x80),
   operator: 'Hanbit Mobile',
-  urlsOf: ({ label }) => ({
+  urlsOf: ({ label }: Issuer) => ({
     crlUrl: `http://status.example/crl/${label}.crl`,
     ocspUrl: 'http://status.example/ocsp',
     caUrl: `http://status.example/ca/${label}.cer`,
   }),
-});
+};
+const draft = makeDrafter(deps);
 
 describe('a draft', () => {
   test('begins an hour early inside its life, whose last second counts (C5)', () => {
@@ -82,6 +83,12 @@ describe('a draft', () => {
     expect(share(renewFrom)).toBeGreaterThanOrEqual(0.6);
     expect(share(renewFrom)).toBeLessThanOrEqual(0.7334);
     expect(share(renewUntil)).toBeCloseTo(0.9, 5);
+  });
+
+  test('advises it where the configuration says, if it does', () => {
+    const early = makeDrafter({ ...deps, renewalSpread: { dueAt: 0.4, jitter: 0 } });
+    const { notAfter, renewFrom } = early(request, issuer(1));
+    expect((renewFrom.getTime() - NOW.getTime()) / (notAfter.getTime() - NOW.getTime())).toBeCloseTo(0.4, 5);
   });
 
   test('takes its template from the issuer as it is now', () => {

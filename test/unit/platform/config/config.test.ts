@@ -105,6 +105,9 @@ describe('configuration', () => {
     expect(faultsOf({ overrides: { lives: { operationalSeconds: 32 * 86_400 } } })).toContain(
       'lives.operationalSeconds',
     );
+    expect(faultsOf({ overrides: { renewal: { dueAtFraction: 0.75, jitterFraction: 0.2 } } })).toContain(
+      'must be at most 0.85',
+    );
     const production = faultsOf({ overrides: { mode: 'production' } });
     expect(production).toContain('DATABASE_URL');
     expect(production).toContain('publicUrls.gateway');
