@@ -1,5 +1,5 @@
 /**
- * npm run drill -- D4 [D9 …] [--runs N] [--json FILE]
+ * npm run drill -- D4 [D9 …] [--runs N] [--units N] [--json FILE]
  *
  * Rehearses what must never go wrong, at full count. Ends with 0 only if every verdict is as it must be.
  */
@@ -13,15 +13,17 @@ import { bulkFaults } from './bulk-faults.js';
 import { lostReturns } from './d1-lost-returns.js';
 import { copiedFlash } from './d4-copied-flash.js';
 import { twoHolders } from './d5-two-holders.js';
+import { outage } from './d6-outage.js';
 import { powerCuts } from './d9-power-cuts.js';
 import { darkGateway } from './d10-dark.js';
-import type { Drill } from './drill.js';
+import type { Drill, DrillOptions } from './drill.js';
 import { revokeToCut } from './revoke-to-cut.js';
 
 const DRILLS: readonly Drill[] = [
   lostReturns,
   copiedFlash,
   twoHolders,
+  outage,
   powerCuts,
   darkGateway,
   revokeToCut,
@@ -30,9 +32,12 @@ const DRILLS: readonly Drill[] = [
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
-  options: { json: { type: 'string' }, runs: { type: 'string' } },
+  options: { json: { type: 'string' }, runs: { type: 'string' }, units: { type: 'string' } },
 });
-const runs = values.runs === undefined ? undefined : Number(values.runs);
+const counts = Object.fromEntries(
+  (['runs', 'units'] as const).flatMap((name) => (values[name] === undefined ? [] : [[name, Number(values[name])]])),
+) satisfies DrillOptions;
+const isCounted = Object.values(counts).every((count) => Number.isInteger(count) && count > 0);
 // The tests' PostgreSQL holder serves the drills that need a database alone.
 process.env['FP_TEST_RUN_DIR'] = mkdtempSync(join(tmpdir(), 'fp-drill-'));
 process.env['FP_TEST_RUN_PID'] = String(process.pid);
@@ -50,9 +55,9 @@ for (const signal of ['SIGINT', 'SIGTERM'] as const) {
 const acts: ActResult[] = [];
 const wanted = positionals.map((name) => name.toUpperCase());
 const unknown = wanted.filter((name) => !DRILLS.some((drill) => drill.name === name));
-if (wanted.length === 0 || unknown.length > 0 || (runs !== undefined && !(Number.isInteger(runs) && runs > 0))) {
+if (wanted.length === 0 || unknown.length > 0 || !isCounted) {
   const list = DRILLS.map(({ name, summary }) => `  ${name}  ${summary}`).join('\n');
-  process.stderr.write(`usage: npm run drill -- NAME… [--runs N] [--json FILE]\n${list}\n`);
+  process.stderr.write(`usage: npm run drill -- NAME… [--runs N] [--units N] [--json FILE]\n${list}\n`);
   process.exitCode = 2;
 } else {
   for (const drill of DRILLS.filter(({ name }) => wanted.includes(name))) await runOne(drill);
@@ -77,7 +82,7 @@ async function runOne(drill: Drill): Promise<void> {
     process.stdout.write(`${actLine(act)}\n`);
   };
   try {
-    await drill.run(report, runs === undefined ? {} : { runs });
+    await drill.run(report, counts);
   } catch (error) {
     report({
       act: `${drill.name} broke off`,

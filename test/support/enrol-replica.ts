@@ -10,13 +10,18 @@ import { freePorts } from './ports.js';
 
 export interface EnrolReplica {
   readonly url: string;
+  readonly cmpPort: number;
   close(): Promise<void>;
 }
 
 const PROGRAM = fileURLToPath(new URL('../../dist/apps/enrol-server.js', import.meta.url));
 const READY_MS_MAX = 60_000;
 
-export async function startEnrolReplica({ config, paths }: StoryContext): Promise<EnrolReplica> {
+/** @param launcher  a command that starts it, e.g. under another clock */
+export async function startEnrolReplica(
+  { config, paths }: StoryContext,
+  launcher: readonly string[] = [],
+): Promise<EnrolReplica> {
   const [enrol = 0, cmp = 0, metrics = 0] = await freePorts(3);
   const configFile = join(paths.run, 'second-enrol.yaml');
   const changed = {
@@ -29,7 +34,8 @@ export async function startEnrolReplica({ config, paths }: StoryContext): Promis
     metrics: { ...config.metrics, enrol: metrics },
   };
   writeFileSync(configFile, serializeConfig(changed), { mode: 0o600 });
-  const child = spawn(process.execPath, [PROGRAM, '--config', configFile], {
+  const [program = '', ...args] = [...launcher, process.execPath, PROGRAM, '--config', configFile];
+  const child = spawn(program, args, {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, NODE_OPTIONS: '' },
   });
@@ -49,6 +55,7 @@ export async function startEnrolReplica({ config, paths }: StoryContext): Promis
   }
   return {
     url: `https://localhost:${enrol}`,
+    cmpPort: cmp,
     close: async () => {
       child.kill('SIGTERM');
       await gone;

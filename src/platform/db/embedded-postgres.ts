@@ -27,6 +27,8 @@ export interface EmbeddedPostgresOptions {
   readonly durable?: boolean;
   /** Default 200. */
   readonly maxConnections?: number;
+  /** A command that starts the server, already under its account; a drill moves its clock with it. */
+  readonly launcher?: readonly string[];
 }
 
 export interface EmbeddedPostgres {
@@ -62,9 +64,9 @@ export async function startEmbeddedPostgres(options: EmbeddedPostgresOptions): P
   writeAccessRules(clusterDir, account);
   await stopOrphan(clusterDir);
 
+  const command = [...(options.launcher ?? []), join(nativeDir, 'bin', 'postgres')];
   const server = spawnServer(
-    join(nativeDir, 'bin', 'postgres'),
-    serverArguments(clusterDir, socketDir, options),
+    [...command, ...serverArguments(clusterDir, socketDir, options)],
     account,
     options.logFile,
   );
@@ -121,7 +123,7 @@ async function initCluster(
   // The builtin C.UTF-8 locale needs nothing from the system: a bare machine has no locales.
   const args = ['-D', clusterDir, '-U', 'postgres', '--auth=peer', '--encoding=UTF8', '--data-checksums'];
   const locale = ['--locale-provider=builtin', '--builtin-locale=C.UTF-8', '--locale=C'];
-  const init = spawnServer(join(nativeDir, 'bin', 'initdb'), [...args, ...locale], account, logFile);
+  const init = spawnServer([join(nativeDir, 'bin', 'initdb'), ...args, ...locale], account, logFile);
   const code = await new Promise<number | null>((done, fail) => {
     init.once('exit', done);
     init.once('error', fail);
@@ -181,7 +183,7 @@ function serverArguments(clusterDir: string, socketDir: string, options: Embedde
  * `setpriv` (util-linux, essential in Debian) switches the account and asks the kernel for a signal when we die, so that
  * a killed supervisor leaves no server behind. Without it plain spawn does the first half.
  */
-function spawnServer(program: string, args: string[], account: ServerAccount, logFile: string): ChildProcess {
+function spawnServer(command: readonly string[], account: ServerAccount, logFile: string): ChildProcess {
   const log = openSync(logFile, 'a', 0o600);
   try {
     const options = {
@@ -193,8 +195,9 @@ function spawnServer(program: string, args: string[], account: ServerAccount, lo
     };
     if (existsSync('/usr/bin/setpriv')) {
       const ids = account.switched ? [`--reuid=${account.uid}`, `--regid=${account.gid}`, '--clear-groups'] : [];
-      return spawn('/usr/bin/setpriv', [...ids, '--pdeathsig=INT', program, ...args], options);
+      return spawn('/usr/bin/setpriv', [...ids, '--pdeathsig=INT', ...command], options);
     }
+    const [program = '', ...args] = command;
     return spawn(program, args, account.switched ? { ...options, uid: account.uid, gid: account.gid } : options);
   } finally {
     closeSync(log);
