@@ -35,6 +35,7 @@ import { openQueue } from '../platform/queue/queue.bullmq.js';
 import type { Signer } from '../platform/signer.js';
 import { makeCrlDirectory } from '../protocol/crl/crl-directory.js';
 import { sharedKeyFile } from './shared-key-file.js';
+import { openConfiguredGeo } from './wire-admission.js';
 import type { Core } from './wire-core.js';
 import { wireEnrol } from './wire-enrol.js';
 import { wireIssuance } from './wire-issuance.js';
@@ -44,6 +45,7 @@ import { ledgerConsumers } from './worker-consumers.js';
 import { CRLS_EVERY_MS, crlPublication } from './worker-crls.js';
 import { GATEWAYS_LOOK_MS, gatewayWatch } from './worker-gateways.js';
 import { showWorker } from './worker-metrics.js';
+import { TRAFFIC_LEASE, TRAFFIC_LOOK_MS, trafficWatch } from './worker-traffic.js';
 
 export interface WorkerWiring {
   readonly core: Core;
@@ -123,6 +125,7 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
     certificates: chainPems(hierarchy, audit.label),
   };
   const files = makeCrlDirectory(paths.crl);
+  const geo = await openConfiguredGeo(config, core, log);
   const renewals = { transactor, tasks: pgTaskStore, book: renewalBook, ledger, queue, clock };
   const scanRenewals = makeRenewalScan(renewals);
 
@@ -181,6 +184,13 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
     }),
     startLeasedLoop({ ...alone, name: 'gateway-watch', everyMs: GATEWAYS_LOOK_MS, run: gatewayWatch(core, log) }),
     startLeasedLoop({ ...alone, name: 'case-clock', everyMs: CASES_LOOK_MS, run: caseClock(core, log) }),
+    startLeasedLoop({
+      ...alone,
+      name: TRAFFIC_LEASE,
+      everyMs: TRAFFIC_LOOK_MS,
+      leaseMs: LONG_LEASE_MS,
+      run: trafficWatch(core, { leases, geo }),
+    }),
     startLeasedLoop({
       ...alone,
       name: RENEWAL_SCAN_LEASE,
@@ -295,6 +305,7 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
     close: async (graceMs) => {
       await Promise.all([worker.close(graceMs), ...loops.map((loop) => loop.stop())]);
       await queue.close();
+      geo.close();
       await issuance.close();
       await rooms.refusals.close();
     },

@@ -20,6 +20,7 @@ function detection(core: Core, log: Logger): LedgerConsumer {
     revocation: core.revocation,
     cases: makeCaseDesk({ store: caseStore, ledger: core.ledger }),
     evidence: evidenceStore,
+    alarm: (what: string, facts: Record<string, unknown>) => log.error({ alarm: true, ...facts }, what),
   };
   return {
     name: 'detection',

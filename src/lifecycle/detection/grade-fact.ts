@@ -1,4 +1,5 @@
 import type { EvidenceGrade } from '../model/index.js';
+import type { TrafficRuleName } from './traffic/finding.js';
 
 /** A numbered entry of the ledger, as detection reads it. */
 export interface Fact {
@@ -15,7 +16,10 @@ export interface GradedFact {
   /** Names the kind of evidence; two strong ones count together only when these differ. */
   readonly code: string;
   readonly caseKind: string;
-  /** Gateways whose word this is: what they may bring about by themselves is limited (rules 5.6). */
+  /**
+   * Gateways whose word this is: what they may bring about by themselves is limited (rules 5.6). Without it the proof is in
+   * our own record, as of a fork.
+   */
   readonly onTheWordOf?: readonly string[];
 }
 
@@ -29,6 +33,8 @@ export function gradeFact(fact: Fact): GradedFact | null {
       return { grade: grade ?? 'hard', code: 'CLAIM_CONTESTED', caseKind: 'claim-contested' };
     case 'certificate.unrecorded':
       return { grade: 'strong', code: 'NOT_RECORDED', caseKind: 'unrecorded-certificate' };
+    case 'traffic.noticed':
+      return gradeNotice(fact, grade);
     case 'session.both-alive':
       return { grade: 'hard', code: 'CONCURRENT_USE', caseKind: 'concurrent-use', onTheWordOf: gatewaysOf(fact) };
     case 'admission.denied':
@@ -38,8 +44,27 @@ export function gradeFact(fact: Fact): GradedFact | null {
   }
 }
 
+/** Graded where it was seen, by the rules of `traffic/`. */
+function gradeNotice(fact: Fact, grade: EvidenceGrade | null): GradedFact | null {
+  const rule = fact.body['rule'];
+  if (grade === null || typeof rule !== 'string' || !Object.hasOwn(CASE_OF_RULE, rule)) return null;
+  const code = rule as keyof typeof CASE_OF_RULE;
+  return { grade, code, caseKind: CASE_OF_RULE[code], onTheWordOf: gatewaysOf(fact) };
+}
+
+const CASE_OF_RULE = {
+  MOBILE_USE: 'mobile-use',
+  CELL_CONFLICT: 'cell-conflict',
+  REGISTRATION_ANOMALY: 'registration-anomaly',
+} as const satisfies Record<TrafficRuleName, string>;
+
 /** A lost unit that comes back is the thief; only a caller that proved the key is more than noise (rules 5.1). */
-function gradeDenial({ body }: Fact): GradedFact | null {
+function gradeDenial(fact: Fact): GradedFact | null {
+  const graded = weighReasons(fact);
+  return graded && { ...graded, onTheWordOf: gatewaysOf(fact) };
+}
+
+function weighReasons({ body }: Fact): GradedFact | null {
   const reasons = Array.isArray(body['reasons']) ? body['reasons'] : [];
   const weight: EvidenceGrade = body['keyProved'] === true ? 'strong' : 'soft';
   if (reasons.includes('DEVICE_LOST')) return { grade: weight, code: 'DEVICE_LOST', caseKind: 'lost-unit-seen' };
@@ -53,9 +78,8 @@ function gradeDenial({ body }: Fact): GradedFact | null {
   return null;
 }
 
-function gatewaysOf({ body }: Fact): string[] {
-  const { gateways } = body;
-  return Array.isArray(gateways) ? gateways.filter((name) => typeof name === 'string') : [];
+function gatewaysOf({ body: { gateway, gateways } }: Fact): string[] {
+  return (Array.isArray(gateways) ? gateways : [gateway]).filter((name) => typeof name === 'string');
 }
 
 function asGrade(value: unknown): EvidenceGrade | null {

@@ -11,16 +11,27 @@ export interface DetectionDeps {
   readonly revocation: Revocation;
   readonly cases: CaseDesk;
   readonly evidence: EvidenceStore;
+  /** Somebody must look now. */
+  readonly alarm: (what: string, facts: Record<string, unknown>) => void;
 }
 
 export interface EvidenceStore {
-  add(tx: Transaction, row: EvidenceRow): Promise<void>;
-  /** Codes of strong evidence about a unit since an instant. */
-  strongCodesSince(tx: Transaction, unitId: number, since: Date): Promise<string[]>;
-  /** Units quarantined since then on the word of one of these gateways; the largest number of any. */
+  /** @returns its id */
+  add(tx: Transaction, row: EvidenceRow): Promise<number>;
+  /** Strong evidence about a unit since an instant, by its kinds: what rests on the same sightings is one kind. */
+  strongSince(tx: Transaction, unitId: number, since: Date): Promise<StrongKind[]>;
+  /** Remembers on whose word this evidence brought its unit into quarantine, or that it did not because of the cap. */
+  settle(tx: Transaction, evidenceId: number, end: { onTheWordOf: readonly string[]; capped: boolean }): Promise<void>;
+  /** Units quarantined since then on the word of one of these gateways, whatever the rule; the largest number of any. */
   quarantinesOnTheWordOf(tx: Transaction, gateways: readonly string[], since: Date): Promise<number>;
   /** Units of a model quarantined since then on the word of any gateways. */
   quarantinesOfModel(tx: Transaction, model: string, since: Date): Promise<number>;
+}
+
+export interface StrongKind {
+  readonly kind: string;
+  /** Gateways whose word it is; none where the record proves it. */
+  readonly gateways: readonly string[];
 }
 
 export interface EvidenceRow {
@@ -61,33 +72,58 @@ async function weigh(deps: DetectionDeps, tx: Transaction, fact: Fact, graded: G
   const unitId = unit?.id ?? null;
   // Soft evidence is kept and counted; it never wakes anybody.
   const filed = grade === 'soft' ? null : await deps.cases.file(tx, { unitId, subject, kind: caseKind, grade, at });
-  const mayQuarantine = unit !== null && (!onTheWordOf || (await isWithinCap(deps, tx, onTheWordOf, unit.model, at)));
+  const caseId = filed?.caseId ?? null;
   const source = { epoch: fact.epoch, seq: fact.seq };
-  await deps.evidence.add(tx, {
-    at,
-    code,
-    grade,
-    unitId,
-    subject,
-    facts: { ...body, source, ...(onTheWordOf && { capped: !mayQuarantine }) },
-    caseId: filed?.caseId ?? null,
-  });
-  if (!unit || !mayQuarantine || !(await callsForQuarantine(deps, tx, unit.id, graded, at))) return;
-  if (QUARANTINED_FROM.has(unit.state)) {
-    await deps.revocation.quarantine(tx, {
-      unitId: unit.id,
-      actor: 'system:detection',
-      note: `${code} (${grade})`,
-      evidence: `ledger ${fact.epoch}/${fact.seq}`,
-      at,
-    });
+  const facts = { ...body, source, ...(onTheWordOf && { gateways: onTheWordOf }) };
+  const evidenceId = await deps.evidence.add(tx, { at, code, grade, unitId, subject, facts, caseId });
+  if (!unit || !QUARANTINED_FROM.has(unit.state)) return;
+  const grounds = await groundsForQuarantine(deps, tx, unit.id, graded, at);
+  if (grounds === null) return;
+  if (grounds.length > 0) {
+    const capped = !(await isWithinCap(deps, tx, grounds, unit.model, at));
+    await deps.evidence.settle(tx, evidenceId, { onTheWordOf: grounds, capped });
+    if (capped) {
+      deps.alarm('so many units would be quarantined on the word of gateways that people must decide', {
+        unit: unit.serialNumber,
+        model: unit.model,
+        gateways: grounds,
+        caseId,
+      });
+      return;
+    }
   }
+  await deps.revocation.quarantine(tx, {
+    unitId: unit.id,
+    actor: 'system:detection',
+    note: `${code} (${grade})`,
+    evidence: `ledger ${fact.epoch}/${fact.seq}`,
+    at,
+  });
 }
 
 const QUARANTINED_FROM: ReadonlySet<string> = new Set(['ACTIVE', 'DORMANT', 'BOOTSTRAPPED', 'SUSPENDED']);
 
 /**
- * A gateway that lies about sessions, or a fault in one model's firmware, must not take the fleet down: past these numbers
+ * Hard, or two strong ones of different kinds within a day (DET-5).
+ *
+ * @returns the gateways on whose word alone it would be; empty where our own record proves it; null: it does not call for it
+ */
+async function groundsForQuarantine(
+  deps: DetectionDeps,
+  tx: Transaction,
+  unitId: number,
+  { grade, onTheWordOf = [] }: GradedFact,
+  at: Date,
+): Promise<readonly string[] | null> {
+  if (grade === 'hard') return onTheWordOf;
+  if (grade === 'soft') return null;
+  const strong = await deps.evidence.strongSince(tx, unitId, new Date(at.getTime() - WINDOW_MS));
+  if (new Set(strong.map(({ kind }) => kind)).size < 2) return null;
+  return [...new Set(strong.flatMap(({ gateways }) => gateways))].sort();
+}
+
+/**
+ * A gateway that lies about its units, or a fault in one model's firmware, must not take the fleet down: past these numbers
  * a day the case stands and pages, and people decide (rules 5.6).
  */
 async function isWithinCap(
@@ -104,17 +140,3 @@ async function isWithinCap(
 
 const QUARANTINES_A_GATEWAY_MAX = 10;
 const QUARANTINES_A_MODEL_MAX = 25;
-
-/** Hard, or two strong ones of different kinds within a day (DET-5). */
-async function callsForQuarantine(
-  deps: DetectionDeps,
-  tx: Transaction,
-  unitId: number,
-  { grade }: GradedFact,
-  at: Date,
-): Promise<boolean> {
-  if (grade === 'hard') return true;
-  if (grade === 'soft') return false;
-  const codes = await deps.evidence.strongCodesSince(tx, unitId, new Date(at.getTime() - WINDOW_MS));
-  return new Set(codes).size >= 2;
-}

@@ -15,10 +15,23 @@ export interface GeoLookup {
   country(address: string): GeoFact<string>;
 }
 
+/** Where an address is, for people: no rule lets anybody in or keeps anybody out by it. */
+export interface GeoPlaces {
+  /** Where the country's database also has places, as a city edition does. @param address  canonical */
+  place(address: string): GeoFact<GeoPlace>;
+}
+
+/** Degrees, and how far from there it may be. */
+export interface GeoPlace {
+  readonly latitude: number;
+  readonly longitude: number;
+  readonly accuracyKm: number;
+}
+
 /** For installations without databases. */
 export const NO_GEO: GeoLookup = { asn: () => 'unavailable', country: () => 'unavailable' };
 
-export interface GeoDatabases extends GeoLookup {
+export interface GeoDatabases extends GeoLookup, GeoPlaces {
   /** Looks at the files once; a replaced one is read whole before it takes the old one's place. */
   reload(): Promise<void>;
   close(): void;
@@ -58,6 +71,7 @@ export async function openGeoDatabases(options: GeoOptions): Promise<GeoDatabase
   return {
     asn: (address) => factOf(asn?.find(address), ({ autonomous_system_number: value }) => asNumber(value)),
     country: (address) => factOf(country?.find(address), ({ country: value }) => asCountry(value)),
+    place: (address) => factOf(country?.find(address), ({ location }) => asPlace(location)),
     reload,
     close: () => clearInterval(timer),
   };
@@ -79,6 +93,15 @@ function asNumber(value: unknown): number | null {
 function asCountry(value: unknown): string | null {
   const code = (value as { iso_code?: unknown } | undefined)?.iso_code;
   return typeof code === 'string' && /^[A-Z]{2}$/.test(code) ? code : null;
+}
+
+/** A place without its accuracy says nothing: nobody knows what it leaves open. */
+function asPlace(value: unknown): GeoPlace | null {
+  const { latitude, longitude, accuracy_radius: accuracyKm } = (value ?? {}) as Entry;
+  if (typeof latitude !== 'number' || typeof longitude !== 'number' || typeof accuracyKm !== 'number') return null;
+  return Math.abs(latitude) <= 90 && Math.abs(longitude) <= 180 && accuracyKm >= 0
+    ? { latitude, longitude, accuracyKm }
+    : null;
 }
 
 interface DatabaseFile {

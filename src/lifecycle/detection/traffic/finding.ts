@@ -1,0 +1,37 @@
+import type { EvidenceGrade } from '../../model/index.js';
+
+/** A decision that shows it, by the key of its table. */
+export interface RawEvent {
+  readonly id: number;
+  /** As PostgreSQL writes it, to the microsecond: a Date would lose the row. */
+  readonly at: string;
+}
+
+/** What a rule makes of traffic. Pure rules return it; it is written once a rule, subject and day. */
+export interface Finding {
+  readonly rule: TrafficRuleName;
+  /** As the ledger names it. */
+  readonly subject: string;
+  readonly unitId: number | null;
+  readonly grade: EvidenceGrade;
+  readonly firstAt: Date;
+  /** Its UTC day is the finding's. */
+  readonly lastAt: Date;
+  /** One sentence for people. */
+  readonly words: string;
+  readonly facts: Readonly<Record<string, unknown>>;
+  /** On whose word it rests (rules 5.6). */
+  readonly gateways: readonly string[];
+  /** At most {@link RAW_EVENTS_MAX}. */
+  readonly raw: readonly RawEvent[];
+}
+
+export type TrafficRuleName = 'MOBILE_USE' | 'CELL_CONFLICT' | 'REGISTRATION_ANOMALY';
+
+export const RAW_EVENTS_MAX = 100;
+export const DAY_MS = 86_400_000;
+
+/** Each once, in order of their names. */
+export function namesOf(gateways: Iterable<string>): string[] {
+  return [...new Set(gateways)].sort();
+}
