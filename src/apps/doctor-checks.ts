@@ -12,6 +12,7 @@ import { hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
 import { linkKeyPath, openLinkIdentity } from '../platform/hsm/link-identity.js';
 import { PinMarker } from '../platform/hsm/pin-marker.js';
 import { readCrl } from '../x509/read-crl.js';
+import { crlStoreState } from './doctor-crl-store.js';
 import { rolloverState } from './doctor-rollover.js';
 import { opensslProgram, vendorAnchorLife } from './doctor-vendor.js';
 import { MAC_KEY_FILE } from './shared-key-file.js';
@@ -54,6 +55,7 @@ export function doctorChecks(data: string): DoctorCheck[] {
     },
     { name: 'crl', run: async () => crlLife(data) },
     { name: 'root-crl', run: async () => rootCrlLife(data) },
+    { name: 'crl-store', run: () => crlStoreState(config(), paths) },
     { name: 'database', run: () => database(data, config()) },
     { name: 'rollover', run: () => rollover(data, config()) },
     { name: 'vendor-anchors', run: () => vendorAnchors(data, config()) },

@@ -42,6 +42,7 @@ import { wireIssuance } from './wire-issuance.js';
 import { CASES_LOOK_MS, caseClock } from './worker-cases.js';
 import { ceremonyWatch } from './worker-ceremonies.js';
 import { ledgerConsumers } from './worker-consumers.js';
+import { crlStoreLoops } from './worker-crl-store.js';
 import { CRLS_EVERY_MS, crlPublication } from './worker-crls.js';
 import { GATEWAYS_LOOK_MS, gatewayWatch } from './worker-gateways.js';
 import { showWorker } from './worker-metrics.js';
@@ -182,6 +183,7 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
       onError,
       run: crlPublication({ core, leases, signer, files, holder, config, log, alarm }),
     }),
+    ...crlStoreLoops({ config, paths, clock, log, alarm, onError, registry: wiring.probes.registry }),
     startLeasedLoop({ ...alone, name: 'gateway-watch', everyMs: GATEWAYS_LOOK_MS, run: gatewayWatch(core, log) }),
     startLeasedLoop({ ...alone, name: 'case-clock', everyMs: CASES_LOOK_MS, run: caseClock(core, log) }),
     startLeasedLoop({

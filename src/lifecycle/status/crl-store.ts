@@ -101,16 +101,17 @@ export interface StatusWitness {
   readonly at: Date;
 }
 
-/** Where CRLs lie for the world to fetch: `<label>.crl`, written whole or not at all. */
+/** Where CRLs lie for the world to fetch: `<label>.crl`, written whole or not at all. A directory, or a bucket. */
 export interface CrlFiles {
   /** Another one for every file that is put there; null: there is none. Asked several times a second for each CA. */
   stamp(label: string): Promise<string | null>;
   /** Null: there is none, or what lies there is no CRL. */
   newest(label: string): Promise<PublishedCrl | null>;
   /**
-   * Returns when the new bytes and their name are on the disk.
+   * Returns when the new bytes and their name are safe: a reader finds them, and a power cut does not take them back.
    * @returns its stamp
-   * @throws when the disk refuses; the old file stays whole
+   * @throws when the disk refuses; the old file stays whole. FemtoError STATE_CONFLICT where several hosts write and a list
+   *   of a higher number lies there
    */
   publish(label: string, der: Buffer): Promise<string>;
 }

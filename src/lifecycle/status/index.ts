@@ -16,6 +16,7 @@ export { type CrlHealth, crlHealth } from './crl-health.js';
 export type * from './crl-part-store.js';
 export type * from './crl-store.js';
 export { CRL_CHANNEL } from './crl-store.js';
+export { type CrlMirror, type CrlSource, makeCrlMirror } from './mirror-crls.js';
 export {
   checkOcspSigner,
   currentSigner,

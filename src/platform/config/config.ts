@@ -153,6 +153,7 @@ function relationFaults(config: ConfigFields): string[] {
       'publicUrls.status must be plain http for status.crlDeltas and status.crlShards: a CRL names that address',
     );
   }
+  faults.push(...crlStoreFaults(config.status.crlStore));
   if (config.status.crlEverySeconds * 2 > config.status.crlSeconds) {
     faults.push(
       'status.crlEverySeconds must be at most half of status.crlSeconds, or one missed publication leaves gateways without a valid CRL',
@@ -181,6 +182,18 @@ function relationFaults(config: ConfigFields): string[] {
         );
     }
   }
+  return faults;
+}
+
+function crlStoreFaults({ url, credentialsFile }: ConfigFields['status']['crlStore']): string[] {
+  const faults: string[] = [];
+  if ((url === undefined) !== (credentialsFile === undefined))
+    faults.push('status.crlStore.url and status.crlStore.credentialsFile go together: set both or neither');
+  const { protocol, hostname, pathname, search, hash, username, password } = new URL(url ?? 'https://none.invalid/');
+  if (protocol === 'http:' && !isLoopback(hostname))
+    faults.push('status.crlStore.url must be https: whoever is on the way could keep a revocation back');
+  if (search + hash + username + password !== '' || !/^[A-Za-z0-9._/-]*$/.test(pathname))
+    faults.push('status.crlStore.url is an address of letters, digits, and - . _ / alone, without a key or a query');
   return faults;
 }
 

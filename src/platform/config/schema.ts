@@ -163,6 +163,18 @@ export const configSchema = z.strictObject({
       .meta({ example: 16 }),
     /** Certificates issued from now on name their shard and not the complete CRL. Needs `crlShards`. */
     crlShardPointers: z.boolean().default(false).meta({ example: true }),
+    /** An S3-compatible store to which the rotation-worker copies every CRL after the disk has it (docs/crl-store.md). */
+    crlStore: section({
+      /** Address under which the objects shall lie, the bucket in its host or its path: `<url>/<CA>.crl`. Unset: no store. */
+      url: baseUrl('https://s3.eu-central-1.amazonaws.com/hanbit-pki/crl'),
+      region: z
+        .string()
+        .regex(/^[a-z0-9-]{1,64}$/, 'must be a name of small letters, digits and -')
+        .default('us-east-1')
+        .meta({ example: 'eu-central-1' }),
+      /** JSON with accessKeyId and secretAccessKey, mode 0600; read for each request. */
+      credentialsFile: filePath('/etc/femtopki/crl-store.json').optional(),
+    }),
     /** nextUpdate − thisUpdate of a `good` answer; policy ceiling 4 h. */
     ocspGoodSeconds: seconds(HOUR_SECONDS, 4 * HOUR_SECONDS),
     /**

@@ -41,6 +41,17 @@ export function makeCrlDirectory(directory: string): CrlFiles {
   };
 }
 
+/** Names of the CRLs that lie there, without their `.crl`; none where there is no directory. */
+export async function crlNamesIn(directory: string): Promise<string[]> {
+  try {
+    const files = (await readdir(directory)).filter((file) => file.endsWith('.crl'));
+    return files.map((file) => file.slice(0, -'.crl'.length)).filter((name) => CRL_NAME.test(name));
+  } catch (error) {
+    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
+    throw error;
+  }
+}
+
 /** The inode too: two files within one tick of the clock still differ, because each is a new one. */
 export function stampOf({ ino, mtimeMs, size }: Stats): string {
   return `${ino}:${mtimeMs}:${size}`;

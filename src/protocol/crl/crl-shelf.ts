@@ -1,11 +1,12 @@
 import { createHash } from 'node:crypto';
-import { readdir, readFile, stat } from 'node:fs/promises';
+import { readFile, stat } from 'node:fs/promises';
 import { join } from 'node:path';
 import { type CrlHealth, crlHealth } from '../../lifecycle/status/index.js';
 import { readCrlHead } from '../../x509/crl.js';
-import { belongsUnder, CRL_NAME } from '../../x509/crl-part.js';
+import { belongsUnder } from '../../x509/crl-part.js';
 import { badDer } from '../../x509/der-reader.js';
-import { stampOf } from './crl-directory.js';
+import { crlNamesIn, stampOf } from './crl-directory.js';
+import { CRL_CACHE_CONTROL, CRL_MEDIA_TYPE } from './crl-headers.js';
 
 /** A file for relying parties, ready to be written to a socket. */
 export interface ShelfItem {
@@ -76,10 +77,8 @@ export function makeCrlShelf(deps: CrlShelfDeps): CrlShelf {
     }
   };
   const readDirectory = async (directory: string): Promise<void> => {
-    for (const name of await namesIn(directory)) {
-      const label = name.slice(0, -'.crl'.length);
-      if (!name.endsWith('.crl') || !CRL_NAME.test(label)) continue;
-      const path = join(directory, name);
+    for (const label of await crlNamesIn(directory)) {
+      const path = join(directory, `${label}.crl`);
       const stamp = stampOf(await stat(path));
       if (stamps.get(path) === stamp) continue;
       await attempt(async () => put(label, await readFile(path)));
@@ -128,20 +127,9 @@ export function makeCrlShelf(deps: CrlShelfDeps): CrlShelf {
   };
 }
 
-async function namesIn(directory: string): Promise<string[]> {
-  try {
-    return await readdir(directory);
-  } catch (error) {
-    if ((error as NodeJS.ErrnoException).code === 'ENOENT') return [];
-    throw error;
-  }
-}
-
-/** max-age 30 s whatever nextUpdate says: a revocation must be fetchable within a minute (rules 6.3, S7). */
 function crlItem(der: Buffer, signature: Buffer, thisUpdate: Date): ShelfItem {
-  const cacheControl = 'max-age=30, public, no-transform, must-revalidate';
   // A signature is over all the rest, and no two are alike: it names the file as a hash of everything would.
-  return item(der, { type: 'application/pkix-crl', cacheControl, named: signature, thisUpdate });
+  return item(der, { type: CRL_MEDIA_TYPE, cacheControl: CRL_CACHE_CONTROL, named: signature, thisUpdate });
 }
 
 function certificateItem(der: Buffer): ShelfItem {

@@ -108,6 +108,12 @@ describe('configuration', () => {
     expect(faultsOf({ overrides: { renewal: { dueAtFraction: 0.75, jitterFraction: 0.2 } } })).toContain(
       'must be at most 0.85',
     );
+    const store = (crlStore: object) => faultsOf({ overrides: { status: { crlStore } } });
+    const credentialsFile = '/etc/femtopki/crl-store.json';
+    expect(store({ url: 'https://s3.example/crls' })).toContain('set both or neither');
+    expect(store({ url: 'http://s3.example/crls', credentialsFile })).toContain('status.crlStore.url must be https');
+    for (const url of ['https://id:key@s3.example/crls', 'https://s3.example/crls?key=1', 'https://s3.example/a%20b'])
+      expect(store({ url, credentialsFile })).toContain('without a key or a query');
     const production = faultsOf({ overrides: { mode: 'production' } });
     expect(production).toContain('DATABASE_URL');
     expect(production).toContain('publicUrls.gateway');
