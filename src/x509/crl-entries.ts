@@ -20,6 +20,8 @@ export class CrlEntryCursor {
   readonly #view: DataView;
   #lastSerialStart = 0;
   #lastSerialEnd = 0;
+  #isFirst = true;
+  #origin = 0;
 
   constructor(readonly bytes: Buffer) {
     this.#view = new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
@@ -29,12 +31,19 @@ export class CrlEntryCursor {
   next(): boolean {
     const { bytes, end: at } = this;
     if (at >= bytes.length) return false;
+    this.#isFirst = at === this.#origin;
     this.start = at;
     this.#lastSerialStart = this.serialStart;
     this.#lastSerialEnd = this.serialEnd;
     this.isPlain = this.#readPlain(at);
     if (!this.isPlain) this.#readAny(at);
     return true;
+  }
+
+  /** {@link next} comes to the entry that starts there; what stands before it counts as never seen. */
+  moveTo(start: number): void {
+    this.end = start;
+    this.#origin = start;
   }
 
   /** The entry as an object. */
@@ -53,7 +62,7 @@ export class CrlEntryCursor {
 
   /** Comes this entry's serial after that of the one before it? True for the first. */
   isInOrder(): boolean {
-    return this.start === 0 || this.#compareWith(this, this.#lastSerialStart, this.#lastSerialEnd) > 0;
+    return this.#isFirst || this.#compareWith(this, this.#lastSerialStart, this.#lastSerialEnd) > 0;
   }
 
   #compareWith(other: CrlEntryCursor, start: number, end: number): number {

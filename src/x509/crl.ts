@@ -19,7 +19,9 @@ import { algorithmIdentifier, type IssuerSignature } from './signature-algorithm
 
 export { CrlEntryCursor, compareEntries, crlEntries, inSerialOrder } from './crl-entries.js';
 export { CRL_REASONS, type CrlReason, crlReasonOf } from './crl-reason.js';
-export { type CrlExpectation, lintCrl } from './lint-crl.js';
+export type { JudgedList } from './judged-list.js';
+export { NO_LIST } from './judged-list.js';
+export { type CrlExpectation, judgeList, lintCrl, lintNextCrl } from './lint-crl.js';
 export { type Crl, type CrlHead, readCrl, readCrlHead, verifyCrlSignature } from './read-crl.js';
 export type { CrlEntry } from './read-crl-entry.js';
 

@@ -2,6 +2,7 @@ import { FemtoError } from '../platform/errors.js';
 import { CrlEntryCursor } from './crl-entries.js';
 import { CRL_REASONS } from './crl-reason.js';
 import { x509Time } from './der.js';
+import { type JudgedList, judgeNextList, NO_LIST } from './judged-list.js';
 import type { CrlHead } from './read-crl.js';
 
 /** What the publisher knows; a field left out is not compared. */
@@ -25,13 +26,44 @@ export interface CrlExpectation {
  * @throws FemtoError BAD_REQUEST with facts `rule` and `clause`
  */
 export function lintCrl<List extends CrlHead>(crl: List, expected: CrlExpectation): List {
+  lintCrlHead(crl, expected);
+  const count = properEntries(crl, expected);
+  if (count === undefined) refuse('entries', ENTRIES_CLAUSE);
+  if (expected.entryCount !== undefined && expected.entryCount !== count) refuse('entry-count', 'rules section 6.5');
+  return crl;
+}
+
+/** All rules but those on the entries, of which nobody has looked at one. */
+function lintCrlHead(crl: CrlHead, expected: CrlExpectation): void {
   for (const [rule, clause, holds] of RULES) {
     if (!holds(crl, expected)) refuse(rule, clause);
   }
-  const count = properEntries(crl, expected);
-  if (count === undefined) refuse('entries', 'RFC 5280 section 5.3');
+}
+
+/**
+ * The same rules on the next complete CRL of a CA, whose last list was judged before: what stands in both, octet by octet,
+ * is not walked again.
+ *
+ * @param previous  judged for the same `scope`
+ * @param onlyInPrevious  called with the cursor on each entry whose serial is gone; copy what you keep
+ */
+export function lintNextCrl(
+  crl: CrlHead,
+  expected: CrlExpectation,
+  previous: JudgedList,
+  onlyInPrevious: (entry: CrlEntryCursor) => void,
+): JudgedList {
+  lintCrlHead(crl, expected);
+  const judged = judgeNextList(crl.entriesDer, previous, { isProper: properFor(crl, expected), onlyInPrevious });
+  if (judged === undefined) refuse('entries', ENTRIES_CLAUSE);
+  const count = judged.starts.length - 1;
   if (expected.entryCount !== undefined && expected.entryCount !== count) refuse('entry-count', 'rules section 6.5');
-  return crl;
+  return judged;
+}
+
+/** A list that somebody else wrote, judged as {@link lintNextCrl} needs it; undefined where it is not as ours are. */
+export function judgeList(crl: CrlHead, expected: Pick<CrlExpectation, 'scope'>): JudgedList | undefined {
+  return judgeNextList(crl.entriesDer, NO_LIST, { isProper: properFor(crl, expected) });
 }
 
 function refuse(rule: string, clause: string): never {
@@ -41,6 +73,8 @@ function refuse(rule: string, clause: string): never {
 }
 
 type Rule = readonly [name: string, clause: string, holds: (crl: CrlHead, expected: CrlExpectation) => boolean];
+
+const ENTRIES_CLAUSE = 'RFC 5280 section 5.3';
 
 const RULES: readonly Rule[] = [
   [
@@ -117,19 +151,29 @@ function distributionPointHolds({ distributionPoint: point }: CrlHead): boolean 
  *
  * @returns how many; undefined where one is not so
  */
-function properEntries(crl: CrlHead, { scope = 'any' }: CrlExpectation): number | undefined {
+function properEntries(crl: CrlHead, expected: CrlExpectation): number | undefined {
   const cursor = new CrlEntryCursor(crl.entriesDer);
+  const isProper = properFor(crl, expected);
   let isOrdered = true;
   let count = 0;
   for (; cursor.next(); count += 1) {
-    if (!cursor.isPlain && !isWrittenAsDue(cursor)) return undefined;
-    const { reasonCode } = cursor;
-    if (reasonCode === CRL_REASONS.removeFromCRL && crl.deltaBase === undefined) return undefined;
-    if (reasonCode === CRL_REASONS.aACompromise) return undefined;
-    if (scope === 'leaf' && reasonCode === CRL_REASONS.cACompromise) return undefined;
+    if (!isProper(cursor)) return undefined;
     isOrdered = isOrdered && cursor.isInOrder();
   }
   return isOrdered || isEachOnce(crl) ? count : undefined;
+}
+
+function properFor(
+  { deltaBase }: CrlHead,
+  { scope = 'any' }: Pick<CrlExpectation, 'scope'>,
+): (entry: CrlEntryCursor) => boolean {
+  return (entry) => {
+    const { reasonCode } = entry;
+    if (reasonCode === CRL_REASONS.removeFromCRL && deltaBase === undefined) return false;
+    if (reasonCode === CRL_REASONS.aACompromise) return false;
+    if (scope === 'leaf' && reasonCode === CRL_REASONS.cACompromise) return false;
+    return entry.isPlain || isWrittenAsDue(entry);
+  };
 }
 
 /** An entry in another form than our usual one. */

@@ -1,6 +1,15 @@
 import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
-import { type CrlDraft, compareEntries, draftCrl, lintCrl, readCrlHead } from '../../x509/crl.js';
+import {
+  type CrlDraft,
+  type CrlEntryCursor,
+  compareEntries,
+  draftCrl,
+  type JudgedList,
+  lintNextCrl,
+  NO_LIST,
+  readCrlHead,
+} from '../../x509/crl.js';
 import type { IssuerSignature } from '../../x509/signature-algorithm.js';
 import type { Spki } from '../../x509/spki.js';
 import type { CrlBook } from './crl-book.js';
@@ -15,6 +24,8 @@ export interface BuiltCrl {
   readonly thisUpdate: Date;
   readonly nextUpdate: Date;
   readonly entryCount: number;
+  /** The entries, in the memory of the draft: what the next list is compared with. */
+  readonly judged: JudgedList;
 }
 
 /** The newest CRL that the world can have. */
@@ -23,6 +34,8 @@ export interface PreviousCrl {
   readonly thisUpdate: Date;
   /** Content of revokedCertificates, in order of serial. */
   readonly entriesDer: Buffer;
+  /** Of the same memory, for a list in the form of ours; without it every entry of the next one is looked at. */
+  readonly judged?: JudgedList | undefined;
 }
 
 export interface BuildCrlDeps {
@@ -70,26 +83,29 @@ export async function buildCrl(
     ...(freshestCrlUrl !== undefined && { freshestCrlUrl }),
   });
   const expiredBefore = new Date(book.endedBefore * 1_000);
-  const head = lintCrl(readCrlHead(draft.tbsDer, { tbsOnly: true }), {
+  // On the bytes that are to be signed, not on what they were made of.
+  const head = readCrlHead(draft.tbsDer, { tbsOnly: true });
+  const vanished: Buffer[] = [];
+  const noteVanished = ({ serial }: CrlEntryCursor): void => void vanished.push(Buffer.from(serial));
+  const expectation = {
     issuerSubjectDer: issuer.subjectDer,
     issuerKeyIdentifier: issuer.keyIdentifier,
     ...(previous && { previousNumber: previous.number, previousThisUpdate: previous.thisUpdate }),
     lifeMaxSeconds: CRL_LIFE_SECONDS_MAX,
     entryCount,
-    scope: 'leaf',
-  });
-  // On the bytes that are to be signed, not on what they were made of.
-  if (previous)
-    await refuseToShrink(deps, { issuer, previous: previous.entriesDer, next: head.entriesDer, expiredBefore });
-  return { draft, algorithm, number, thisUpdate, nextUpdate, entryCount };
+    scope: CRL_SCOPE,
+  };
+  const judged = lintNextCrl(head, expectation, previous?.judged ?? NO_LIST, noteVanished);
+  if (previous && !previous.judged)
+    compareEntries(previous.entriesDer, head.entriesDer, { onlyInPrevious: noteVanished });
+  await refuseToShrink(deps, { issuer, vanished, expiredBefore });
+  return { draft, algorithm, number, thisUpdate, nextUpdate, entryCount, judged };
 }
 
 async function refuseToShrink(
   { witnesses, tx, onWait }: BuildCrlDeps,
-  { issuer, previous, next, expiredBefore }: { issuer: CrlIssuer; previous: Buffer; next: Buffer; expiredBefore: Date },
+  { issuer, vanished, expiredBefore }: { issuer: CrlIssuer; vanished: readonly Buffer[]; expiredBefore: Date },
 ): Promise<void> {
-  const vanished: Buffer[] = [];
-  compareEntries(previous, next, { onlyInPrevious: ({ serial }) => void vanished.push(Buffer.from(serial)) });
   const unexplained: string[] = [];
   for (let from = 0; from < vanished.length; from += WITNESSES_AT_ONCE) {
     const some = vanished.slice(from, from + WITNESSES_AT_ONCE);
@@ -145,5 +161,7 @@ function wholeSecond(at: Date): Date {
   return new Date(Math.floor(at.getTime() / 1_000) * 1_000);
 }
 
+/** Of complete CRLs of CAs that certify no CA. */
+export const CRL_SCOPE = 'leaf' as const;
 /** REV-3: 24 h for the CAs that are online. */
 const CRL_LIFE_SECONDS_MAX = 86_400;

@@ -261,9 +261,9 @@ class Chunk {
   }
 }
 
-/** Some 40 kilobytes: what one change moves. */
-const CHUNK_ENTRIES_MAX = 1_024;
-const CHUNK_ENTRIES_LOADED = 768;
+/** Some ten kilobytes: half of it is what one change moves. */
+const CHUNK_ENTRIES_MAX = 256;
+const CHUNK_ENTRIES_LOADED = 192;
 const CHUNK_BYTES_MIN = 4_096;
 /** Room for a quarter more before a chunk is moved to a larger place. */
 const SPARE = 1.25;

@@ -241,7 +241,7 @@ async function publishIfDue(
   const sha256 = await recordCrl(deps, { issuer, lease, built, der, dirty });
   memory.wronged.delete(issuer.id);
   await failpoint('crl-after-record');
-  await memory.published.publish(issuer.label, der, sha256);
+  await memory.published.publish(issuer.label, der, sha256, built.judged);
   const { number, entryCount } = built;
   await deps.store.markPublished(deps.transactor.read, issuer.id, number, deps.clock.now());
   await deps.store.dropBytes(deps.transactor.read, issuer.id, newest?.number ?? 0);

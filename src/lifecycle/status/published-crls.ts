@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto';
-import { inSerialOrder, readCrlHead } from '../../x509/crl.js';
-import type { PreviousCrl } from './build-crl.js';
+import { inSerialOrder, type JudgedList, judgeList, readCrlHead } from '../../x509/crl.js';
+import { CRL_SCOPE, type PreviousCrl } from './build-crl.js';
 import type { CrlFiles, PublishedCrl } from './crl-store.js';
 
 /** A CRL that lies published. */
@@ -33,17 +33,27 @@ export class PublishedCrls {
     return crl;
   }
 
-  /** @param sha256  of `der` */
-  async publish(label: string, der: Buffer, sha256: Buffer): Promise<LyingCrl> {
+  /**
+   * @param sha256  of `der`
+   * @param judged  its entries, in the memory of `der`, where they have been looked at
+   */
+  async publish(label: string, der: Buffer, sha256: Buffer, judged?: JudgedList): Promise<LyingCrl> {
     this.#known.delete(label);
     const stamp = await this.files.publish(label, der);
     const { number, thisUpdate, nextUpdate } = readCrlHead(der);
-    const crl = lying({ number: number ?? 0n, thisUpdate, nextUpdate, der }, sha256);
+    const crl = lying({ number: number ?? 0n, thisUpdate, nextUpdate, der }, sha256, judged);
     this.#known.set(label, { stamp, crl });
     return crl;
   }
 }
 
-function lying({ number, thisUpdate, der }: PublishedCrl, sha256: Buffer): LyingCrl {
-  return { number, thisUpdate, sha256, entriesDer: inSerialOrder(readCrlHead(der).entriesDer) };
+function lying({ number, thisUpdate, der }: PublishedCrl, sha256: Buffer, known?: JudgedList): LyingCrl {
+  const head = readCrlHead(der);
+  const judged =
+    known && isSameMemory(known.entriesDer, head.entriesDer) ? known : judgeList(head, { scope: CRL_SCOPE });
+  return { number, thisUpdate, sha256, judged, entriesDer: judged?.entriesDer ?? inSerialOrder(head.entriesDer) };
+}
+
+function isSameMemory(one: Buffer, other: Buffer): boolean {
+  return one.buffer === other.buffer && one.byteOffset === other.byteOffset && one.length === other.length;
 }
