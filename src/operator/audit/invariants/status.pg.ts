@@ -1,8 +1,8 @@
 import { existsSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
-import type { Transaction } from '../../../platform/db/transaction.js';
 import { readCertificate } from '../../../x509/certificate.js';
-import { crlEntries, readCrl, verifyCrlSignature } from '../../../x509/crl.js';
+import { readCrl, readCrlHead, verifyCrlSignature } from '../../../x509/crl.js';
+import { compareWithRows, crlBytes, type NewestCrl, newestCrls, PUBLICATION_MS } from './crl-listing.pg.js';
 import { checkParts } from './crl-parts.pg.js';
 import { type Evidence, type Invariant, type Outcome, Violations } from './invariant.js';
 
@@ -12,41 +12,13 @@ export const STATUS_INVARIANTS: readonly Invariant[] = [
   { id: 9, name: 'OCSP says what the database says', check: ocspAgrees },
 ];
 
-/** A revocation reaches its CRL in so long; later it is missing. */
-const PUBLICATION_MS = 60_000;
 const OCSP_SAMPLE = 25;
-
-interface NewestCrl {
-  readonly issuer_id: number;
-  readonly label: string;
-  readonly number: number;
-  readonly this_update: Date;
-  readonly next_update: Date;
-  readonly published_at: Date | null;
-  readonly der: Buffer;
-  readonly certificate_der: Buffer;
-}
-
-async function newestCrls(tx: Transaction): Promise<NewestCrl[]> {
-  const { rows } = await tx.query<NewestCrl>(
-    `SELECT DISTINCT ON (c.issuer_id) c.issuer_id, i.label, c.number, c.this_update, c.next_update, c.published_at, c.der,
-       i.certificate_der
-     FROM crl c JOIN issuer i ON i.id = c.issuer_id WHERE i.state <> 'offline' ORDER BY c.issuer_id, c.number DESC`,
-  );
-  return rows;
-}
 
 async function revokedIsListed({ tx, asOf }: Evidence): Promise<Outcome> {
   const violations = new Violations();
   for (const newest of await newestCrls(tx)) {
-    const listed = new Set<string>();
-    for (const { serial } of crlEntries(readCrl(newest.der))) {
-      violations.examined += 1;
-      const hex = serial.toString('hex');
-      if (listed.has(hex)) violations.add(`${hex} is twice on CRL ${newest.number} of ${newest.label}`);
-      listed.add(hex);
-    }
-    await compareWithRows(tx, { newest, listed, asOf }, violations);
+    const { entriesDer } = readCrlHead(await crlBytes(tx, newest));
+    await compareWithRows(tx, { newest, entriesDer, asOf }, violations);
   }
   const { rows: orphans } = await tx.query<{ serial: string }>(
     `SELECT encode(i.serial, 'hex') AS serial FROM issuance_intent i
@@ -55,33 +27,6 @@ async function revokedIsListed({ tx, asOf }: Evidence): Promise<Outcome> {
   );
   for (const { serial } of orphans) violations.add(`the abandoned serial ${serial} is not revoked`);
   return violations.outcome();
-}
-
-async function compareWithRows(
-  tx: Transaction,
-  { newest, listed, asOf }: { newest: NewestCrl; listed: Set<string>; asOf: Date },
-  violations: Violations,
-): Promise<void> {
-  const { label, number } = newest;
-  const { rows } = await tx.query<{ serial: string; state: string; not_after: Date; changed_at: Date }>(
-    `SELECT encode(serial, 'hex') AS serial, state, not_after, changed_at FROM revoked_certificate WHERE issuer_id = $1`,
-    [newest.issuer_id],
-  );
-  const known = new Map(rows.map((row) => [row.serial, row]));
-  for (const hex of listed) {
-    const row = known.get(hex);
-    if (!row) violations.add(`${hex} is on CRL ${number} of ${label} and not in the database`);
-    else if (row.state === 'released' && asOf.getTime() - row.changed_at.getTime() > PUBLICATION_MS) {
-      violations.add(`${hex} was released and is still on CRL ${number} of ${label}`);
-    }
-  }
-  for (const { serial, state, not_after, changed_at } of rows) {
-    if (state === 'released' || listed.has(serial)) continue;
-    // One CRL past its expiry a certificate may leave the list (RFC 5280 section 3.3).
-    if (not_after < newest.this_update) continue;
-    if (asOf.getTime() - changed_at.getTime() <= PUBLICATION_MS) continue;
-    violations.add(`${serial} is ${state} since ${changed_at.toISOString()} and not on CRL ${number} of ${label}`);
-  }
 }
 
 async function crlsRise(evidence: Evidence): Promise<Outcome> {
@@ -96,14 +41,15 @@ async function crlsRise(evidence: Evidence): Promise<Outcome> {
   for (const crl of await newestCrls(tx)) {
     violations.examined += 1;
     const { label, number } = crl;
-    const parsed = readCrl(crl.der);
+    const der = await crlBytes(tx, crl);
+    const parsed = readCrl(der);
     if (!verifyCrlSignature(parsed, readCertificate(crl.certificate_der).spki))
       violations.add(`CRL ${number} of ${label} does not verify`);
     if (parsed.number !== BigInt(number)) violations.add(`CRL ${number} of ${label} carries number ${parsed.number}`);
     const life = crl.next_update.getTime() - crl.this_update.getTime();
     if (crl.next_update.getTime() - asOf.getTime() < life / 2)
       violations.add(`CRL ${number} of ${label} has less than half its life left`);
-    if (crlDir !== null) comparePublished(crlDir, crl, asOf, violations);
+    if (crlDir !== null) comparePublished(crlDir, { ...crl, der }, asOf, violations);
   }
   const { rows: missing } = await tx.query<{ label: string }>(
     `SELECT label FROM issuer i WHERE kind IN ('device-ca', 'bootstrap-ca', 'services-ca') AND state = 'active'
@@ -114,7 +60,12 @@ async function crlsRise(evidence: Evidence): Promise<Outcome> {
   return violations.outcome();
 }
 
-function comparePublished(dir: string, crl: NewestCrl, asOf: Date, violations: Violations): void {
+function comparePublished(
+  dir: string,
+  crl: NewestCrl & { readonly der: Buffer },
+  asOf: Date,
+  violations: Violations,
+): void {
   const path = join(dir, `${crl.label}.crl`);
   const file = existsSync(path) ? readFileSync(path) : null;
   if (file?.equals(crl.der)) return;
