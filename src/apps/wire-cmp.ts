@@ -68,9 +68,12 @@ function crlReader({ issuers, transactor }: Core, rootCrlDir: string): CmpDeps['
   const files = makeCrlDirectory(rootCrlDir);
   return async (issuerId) => {
     const issuer = await issuers.byId(issuerId);
-    return issuer?.kind.startsWith('root-')
-      ? files.newest(issuer.label)
-      : crlStore.newestWhole(transactor.read, issuerId);
+    if (issuer?.kind.startsWith('root-')) {
+      const file = await files.newest(issuer.label);
+      return file && { thisUpdate: file.thisUpdate, bytes: file.der.length, der: async () => file.der };
+    }
+    const newest = await crlStore.newestOf(transactor.read, issuerId);
+    return newest && { ...newest, der: () => crlStore.der(transactor.read, { issuerId, number: newest.number }) };
   };
 }
 

@@ -117,6 +117,7 @@ describe('the database goes away', () => {
     const transactor: typeof inner = {
       run: (work) => inner.run(work),
       runTogether: (work) => inner.runTogether(work),
+      readSnapshot: (work) => inner.readSnapshot(work),
       read: {
         query: (sql, params) =>
           isDown ? Promise.reject(new Error('connection refused')) : inner.read.query(sql, params),

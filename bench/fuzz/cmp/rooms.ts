@@ -117,7 +117,12 @@ export function fuzzRooms(): FuzzRooms {
       enrolBySecret: async ({ csr }) => ({ certificate: grant('enrolBySecret', csr), chain: CHAIN }),
     },
     store,
-    transactor: { run: (work) => work(NO_DATABASE), runTogether: (work) => work(NO_DATABASE), read: NO_DATABASE },
+    transactor: {
+      run: (work) => work(NO_DATABASE),
+      runTogether: (work) => work(NO_DATABASE),
+      readSnapshot: refuseWriting,
+      read: NO_DATABASE,
+    },
     certificateOf: async () => GRANTED.certificate.der,
     certificatesOf: async () => [HOLDERS.operational.certificate.der],
     chainOf: async () => CHAIN,
@@ -159,7 +164,7 @@ const refuseWriting = (): Promise<never> => Promise.reject(new Error('nothing is
 const NO_DATABASE = { query: () => Promise.reject(new Error('there is no database here')) };
 
 const authentication: AuthenticationDeps = {
-  transactor: { run: refuseWriting, runTogether: refuseWriting, read: NO_DATABASE },
+  transactor: { run: refuseWriting, runTogether: refuseWriting, readSnapshot: refuseWriting, read: NO_DATABASE },
   clock: { now: () => CLOCK },
   issuers: {
     all: async () => ISSUERS,

@@ -2,18 +2,19 @@ import type { Transactor } from '../../platform/db/transaction.js';
 import type { LedgerPosition } from '../../platform/ledger/cursors.js';
 import { CrlEntryCursor, compareEntries } from '../../x509/crl.js';
 import { CrlBook } from './crl-book.js';
-import type { CrlStore } from './crl-store.js';
+import type { CrlStore, ListedPart } from './crl-store.js';
+import { sortedPages } from './sorted-pages.js';
 import type { ChangedCertificate, StatusChangeKind, StatusChangeReader } from './status-changes.js';
 
 export interface CrlBooksDeps {
-  readonly store: Pick<CrlStore, 'listedPage'>;
+  readonly store: Pick<CrlStore, 'listedPage' | 'listedParts'>;
   readonly changes: StatusChangeReader;
   readonly transactor: Transactor;
 }
 
 /**
- * The lists of all CAs as the publisher keeps them: read from the database once, page by page, and moved on by what the
- * ledger says has changed. A list never lacks what was committed before {@link catchUp} was called.
+ * The lists of all CAs as the publisher keeps them: read from the database once, all in one pass over the table or one page by
+ * page, and moved on by what the ledger says has changed. A list never lacks what was committed before {@link catchUp} was called.
  *
  * Why pages need no common snapshot: each is read after the dirty mark that it is to answer for, so whatever that mark
  * stands for is in it; what commits later leaves a mark of its own.
@@ -24,6 +25,7 @@ export class CrlBooks {
   #position: LedgerPosition | undefined;
   /** Of the last {@link catchUp}, by {@link key}. */
   #changed: ReadonlySet<string> = new Set();
+  #reading: Promise<void> | undefined;
 
   constructor(private readonly deps: CrlBooksDeps) {}
 
@@ -68,6 +70,12 @@ export class CrlBooks {
    * @returns the list itself: it changes with the next {@link catchUp}
    */
   async of(issuerId: number, endedBefore: number): Promise<CrlBook> {
+    if (this.#books.size === 0) {
+      this.#reading ??= this.#readAll(endedBefore).finally(() => {
+        this.#reading = undefined;
+      });
+    }
+    await this.#reading;
     const book = this.#books.get(issuerId) ?? (await this.#read(issuerId, endedBefore));
     book.dropEnded(endedBefore);
     this.#books.set(issuerId, book);
@@ -109,6 +117,28 @@ export class CrlBooks {
     if (book === undefined) return;
     if (row === null || row.state === 'released') book.remove(serial);
     else book.put(serial, row.entryDer, Math.ceil(row.notAfter.getTime() / 1_000));
+  }
+
+  /** Every CA's list in one pass over the table: where nothing is here, all of them will be asked for. */
+  async #readAll(endedBefore: number): Promise<void> {
+    const { store, transactor } = this.deps;
+    const parts = await transactor.readSnapshot(async (snapshot) => {
+      const found = new Map<number, ListedPart[]>();
+      await store.listedParts(snapshot, new Date(endedBefore * 1_000), (part) => {
+        const known = found.get(part.issuerId);
+        if (known) known.push(part);
+        else found.set(part.issuerId, [part]);
+      });
+      return found;
+    });
+    for (const [issuerId, mine] of parts) {
+      const book = new CrlBook();
+      book.dropEnded(endedBefore);
+      for (const { entriesDer, notAfters } of sortedPages(mine)) book.append(entriesDer, notAfters);
+      this.#books.set(issuerId, book);
+      // One list is never in memory twice for longer than it takes to sort it.
+      parts.delete(issuerId);
+    }
   }
 
   async #read(issuerId: number, endedBefore: number): Promise<CrlBook> {

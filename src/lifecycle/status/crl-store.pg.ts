@@ -1,9 +1,10 @@
-import type { Transaction } from '../../platform/db/transaction.js';
+import type { Snapshot, Transaction } from '../../platform/db/transaction.js';
 import {
   CRL_CHANNEL,
   type CrlStanding,
   type CrlStore,
   type ListedPage,
+  type ListedPart,
   type NewCrl,
   type StatusWitness,
 } from './crl-store.js';
@@ -11,9 +12,10 @@ import {
 export const crlStore: CrlStore = {
   standings,
   der,
-  newestWhole,
+  newestOf,
   newerThan,
   listedPage,
+  listedParts,
   record,
   clearDirty,
   markPublished,
@@ -96,14 +98,17 @@ async function der(
   }
 }
 
-async function newestWhole(tx: Transaction, issuerId: number): Promise<{ thisUpdate: Date; der: Buffer } | null> {
-  const { rows } = await tx.query<{ number: number; this_update: Date }>(
-    'SELECT number, this_update FROM crl WHERE issuer_id = $1 ORDER BY number DESC LIMIT 1',
+async function newestOf(
+  tx: Transaction,
+  issuerId: number,
+): Promise<{ number: number; thisUpdate: Date; bytes: number } | null> {
+  const { rows } = await tx.query<{ number: number; this_update: Date; bytes: number }>(
+    `SELECT number, this_update, octet_length(der) AS bytes FROM crl WHERE issuer_id = $1 AND der IS NOT NULL
+     ORDER BY number DESC LIMIT 1`,
     [issuerId],
   );
   const [row] = rows;
-  const bytes = row && (await der(tx, { issuerId, number: row.number }));
-  return row && bytes ? { thisUpdate: row.this_update, der: bytes } : null;
+  return row ? { number: row.number, thisUpdate: row.this_update, bytes: row.bytes } : null;
 }
 
 async function newerThan(
@@ -145,6 +150,50 @@ async function listedPage(
     isFull: row !== undefined && row.taken >= limit,
   };
 }
+
+/** 256 pages of eight kilobytes: some ten thousand rows, half a megabyte of entries. */
+const PART_PAGES = 256;
+/** 32 megabytes in one statement, which a slow disk reads within a statement's limit. */
+const STATEMENT_PAGES = 4_096;
+
+async function listedParts(snapshot: Snapshot, expiringAfter: Date, take: (part: ListedPart) => void): Promise<void> {
+  // No row that the snapshot sees lies behind what the table has now.
+  const { rows } = await snapshot.query<{ pages: number }>(
+    `SELECT pg_relation_size('revoked_certificate') / current_setting('block_size')::bigint AS pages`,
+  );
+  const pages = rows[0]?.pages ?? 0;
+  for (let from = 0; from < pages; from += STATEMENT_PAGES) {
+    const last = Math.min(pages, from + STATEMENT_PAGES) - 1;
+    await snapshot.binaryRows(
+      `SELECT part.* FROM generate_series(${from}, ${last}, ${PART_PAGES}) AS page, LATERAL (
+         SELECT issuer_id::integer, string_agg(entry_der, ''::bytea), string_agg(timestamptz_send(not_after), ''::bytea)
+         FROM revoked_certificate
+         WHERE ctid >= format('(%s,0)', page)::tid AND ctid < format('(%s,0)', page + ${PART_PAGES})::tid
+           AND state <> 'released' AND not_after > '${expiringAfter.toISOString()}'
+         GROUP BY issuer_id) AS part`,
+      ([issuerId, entriesDer, notAfters]) => {
+        if (!issuerId || !entriesDer || !notAfters) throw new Error('a part of the list has no value');
+        take({
+          issuerId: issuerId.readInt32BE(),
+          entriesDer: Buffer.from(entriesDer),
+          notAfters: secondsOf(notAfters),
+        });
+      },
+    );
+  }
+}
+
+/** @param times  as timestamptz_send writes them: i64 big-endian, microseconds since 2000 */
+function secondsOf(times: Buffer): Buffer {
+  const seconds = Buffer.allocUnsafe(times.length / 2);
+  for (let at = 0; at < times.length; at += 8) {
+    const micros = times.readInt32BE(at) * 0x1_0000_0000 + times.readUInt32BE(at + 4);
+    seconds.writeUInt32BE(Math.ceil(micros / 1e6) + SECONDS_TO_2000, at / 2);
+  }
+  return seconds;
+}
+
+const SECONDS_TO_2000 = 946_684_800;
 
 async function record(tx: Transaction, crl: NewCrl): Promise<void> {
   await tx.query(

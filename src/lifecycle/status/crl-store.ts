@@ -1,5 +1,5 @@
 import type { Lease } from '../../platform/db/lease.js';
-import type { Transaction } from '../../platform/db/transaction.js';
+import type { Snapshot, Transaction } from '../../platform/db/transaction.js';
 
 /** A CA whose CRL we sign online. */
 export interface CrlIssuer {
@@ -55,13 +55,18 @@ export interface ListedPage {
   readonly isFull: boolean;
 }
 
+/** Some entries of one CA, in no order. */
+export interface ListedPart extends Pick<ListedPage, 'entriesDer' | 'notAfters'> {
+  readonly issuerId: number;
+}
+
 export interface CrlStore {
   /** Device, Bootstrap and Services CAs that may still have unexpired certificates; by id. One statement. */
   standings(tx: Transaction, now: Date): Promise<CrlStanding[]>;
   /** Null: no such CRL, or its bytes are not kept any more. Read in slices, so that no statement and no parse is long. */
   der(tx: Transaction, crl: { readonly issuerId: number; readonly number: number }): Promise<Buffer | null>;
-  /** The newest CRL of one CA, whole. */
-  newestWhole(tx: Transaction, issuerId: number): Promise<{ thisUpdate: Date; der: Buffer } | null>;
+  /** The newest CRL of one CA, and how long it is. */
+  newestOf(tx: Transaction, issuerId: number): Promise<{ number: number; thisUpdate: Date; bytes: number } | null>;
   /** Recorded CRLs with a number above the known one of their label; for servers that do not share the publisher's disk. */
   newerThan(
     tx: Transaction,
@@ -77,6 +82,11 @@ export interface CrlStore {
     tx: Transaction,
     page: { readonly issuerId: number; readonly expiringAfter: Date; readonly after: Buffer; readonly limit: number },
   ): Promise<ListedPage>;
+  /**
+   * The same of every CA, in the order in which the rows lie, and in one snapshot: for whoever has nothing in memory. By
+   * serial each row would be fetched from another place on the disk.
+   */
+  listedParts(snapshot: Snapshot, expiringAfter: Date, take: (part: ListedPart) => void): Promise<void>;
   /** Inserts the row and tells {@link CRL_CHANNEL}; 23514 from the trigger means that the number does not rise. */
   record(tx: Transaction, crl: NewCrl): Promise<void>;
   /** Removes the mark only when it is still the version seen before the entries were read. */

@@ -1,5 +1,6 @@
 import type { QueryConfig } from 'pg';
 import { gather } from '../gather.js';
+import { copyBinaryRows } from './binary-rows.pg.js';
 import type { Pool } from './pool.pg.js';
 import { withTransaction } from './pool.pg.js';
 import { runTogether } from './run-together.js';
@@ -19,6 +20,18 @@ export function transactorOf(pool: Pool): Transactor {
       if (outcome.status === 'rejected') throw outcome.reason;
       return outcome.value as T;
     },
+    readSnapshot: (work) =>
+      withTransaction(
+        pool,
+        async (client) => {
+          await client.query('SET TRANSACTION READ ONLY');
+          return work({
+            ...asTransaction(client),
+            binaryRows: (select, take) => copyBinaryRows(client, select, take),
+          });
+        },
+        { isolation: 'repeatable read' },
+      ),
     read: { ...asTransaction(pool), isCommon: true },
   };
 }

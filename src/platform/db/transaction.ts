@@ -13,6 +13,17 @@ export interface Transaction {
   readonly isCommon?: true;
 }
 
+/** Statements of one transaction that see the same state of the database, however long they take together. */
+export interface Snapshot extends Transaction {
+  /**
+   * Rows in binary form, for megabytes of bytea.
+   *
+   * @param select  takes no parameters
+   * @param take  called with each row; its values lie in the connection's memory, copy what you keep
+   */
+  binaryRows(select: string, take: (row: readonly (Buffer | null)[]) => void): Promise<void>;
+}
+
 export interface QueryOptions {
   /** The server plans the statement once a connection and keeps the plan under this name: one text, one name. */
   readonly preparedAs?: string;
@@ -26,6 +37,8 @@ export interface Transactor {
    * it wrote stays, and its neighbours do not notice: those that went well are run again without it.
    */
   runTogether<T>(work: (tx: Transaction) => Promise<T>): Promise<T>;
+  /** Reads in one snapshot; writes nothing. Each statement has its own timeout. */
+  readSnapshot<T>(work: (snapshot: Snapshot) => Promise<T>): Promise<T>;
   /** A read outside any transaction. */
   read: Transaction;
 }

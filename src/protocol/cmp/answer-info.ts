@@ -11,7 +11,7 @@ import {
 } from '../../x509/cmp/index.js';
 import { oid, sequence } from '../../x509/der.js';
 import { OID } from '../../x509/oids.js';
-import type { CmpDeps } from './cmp-deps.js';
+import type { CmpDeps, PublishedCrl } from './cmp-deps.js';
 import type { ProvedMessage } from './exchange.js';
 
 /**
@@ -100,7 +100,8 @@ async function currentCrl(deps: CmpDeps, { issuerId }: Question): Promise<InfoIt
   const ofVendor = (await deps.issuers.all()).find(({ kind, state }) => kind === 'device-ca' && state === 'active');
   const id = issuerId ?? ofVendor?.id;
   const crl = id === undefined ? null : await deps.crlOf(id);
-  return { oid: INFO_TYPE.currentCrl, ...(crl === null ? {} : { valueDer: crl.der }) };
+  const der = crl === null ? null : await smallEnough(crl);
+  return { oid: INFO_TYPE.currentCrl, ...(der === null ? {} : { valueDer: der }) };
 }
 
 /** The CRL of the CA that is named, where it is newer than the one the unit has. */
@@ -110,7 +111,24 @@ async function newerCrl(deps: CmpDeps, { item }: Question): Promise<InfoItem> {
   const issuer = (await deps.issuers.all()).find((known) => isSource(only, known));
   const crl = issuer === undefined ? null : await deps.crlOf(issuer.id);
   const isNews = crl !== null && (only.thisUpdate === undefined || crl.thisUpdate > only.thisUpdate);
-  return { oid: INFO_TYPE.crls, ...(isNews ? { valueDer: sequence(crl.der) } : {}) };
+  const der = isNews ? await smallEnough(crl) : null;
+  return { oid: INFO_TYPE.crls, ...(der === null ? {} : { valueDer: sequence(der) }) };
+}
+
+/**
+ * An answer is made and protected as a whole for each who asks: what is long lies ready for all at its address.
+ *
+ * @throws CmpFault badRequest: fetch it there
+ */
+async function smallEnough(crl: PublishedCrl): Promise<Buffer | null> {
+  if (crl.bytes <= CRL_BYTES_MAX) return crl.der();
+  throw new CmpFault(
+    'badRequest',
+    'this CRL is too long for an answer; fetch it from the address in your certificate',
+    {
+      facts: { bytes: crl.bytes },
+    },
+  );
 }
 
 function isSource({ source }: CrlStatusView, { subjectDer, label }: Issuer): boolean {
@@ -121,6 +139,8 @@ function isSource({ source }: CrlStatusView, { subjectDer, label }: Issuer): boo
   );
 }
 
+/** Some twenty thousand entries. */
+const CRL_BYTES_MAX = 1_048_576;
 /** As key-policy takes them. */
 const KEY_ALGORITHMS = [
   sequence(oid(OID.ecPublicKey), oid(OID.prime256v1)),

@@ -47,8 +47,11 @@ export interface CertificateName {
 }
 
 export interface PublishedCrl {
-  readonly der: Buffer;
   readonly thisUpdate: Date;
+  /** Of all of it. */
+  readonly bytes: number;
+  /** Null: a newer one has taken its place meanwhile. */
+  der(): Promise<Buffer | null>;
 }
 
 /** Leave to ask for a bootstrap certificate with a shared secret (rules 3.2). */

@@ -11,7 +11,12 @@ import { certificateName } from '../../../../src/x509/distinguished-name.js';
 import { cmpRequest, requestBody } from '../../../support/cmp-request.js';
 
 const SUBJECT = certificateName({ organization: 'Hanbit Mobile', commonName: 'Device CA 1' });
-const CRL: PublishedCrl = { der: Buffer.from('3003020101', 'hex'), thisUpdate: new Date('2026-11-01T00:00:00Z') };
+const CRL_DER = Buffer.from('3003020101', 'hex');
+const CRL: PublishedCrl = {
+  thisUpdate: new Date('2026-11-01T00:00:00Z'),
+  bytes: CRL_DER.length,
+  der: async () => CRL_DER,
+};
 const { privateKey: key } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
 
 const issuer = (id: number, kind: Issuer['kind'], certificateHex: string): Issuer =>
@@ -98,7 +103,7 @@ describe('genm (RFC 9483 section 4.3)', () => {
 
   test('currentCRL: of the CA that issued the caller’s certificate; for a vendor’s, of the Device CA', async () => {
     expect(await ask([{ oid: INFO_TYPE.currentCrl }], { issuerId: 3 })).toEqual({
-      items: [{ oid: INFO_TYPE.currentCrl, valueDer: CRL.der }],
+      items: [{ oid: INFO_TYPE.currentCrl, valueDer: CRL_DER }],
       asked: [3],
     });
     expect((await ask([{ oid: INFO_TYPE.currentCrl }], { issuerId: null })).asked).toEqual([2]);
@@ -113,7 +118,20 @@ describe('genm (RFC 9483 section 4.3)', () => {
     ['by a point of nobody', status(byUrl('http://crl.hanbit.example/crl/other.crl')), false],
   ])('crlStatusList %s', async (_name, valueDer, isNews) => {
     const { items } = await ask([{ oid: INFO_TYPE.crlStatusList, valueDer }]);
-    expect(items).toEqual([{ oid: INFO_TYPE.crls, ...(isNews ? { valueDer: sequence(CRL.der) } : {}) }]);
+    expect(items).toEqual([{ oid: INFO_TYPE.crls, ...(isNews ? { valueDer: sequence(CRL_DER) } : {}) }]);
+  });
+
+  test('a CRL of more than a megabyte is not read for an answer: the fault says where it lies', async () => {
+    const crl: PublishedCrl = { ...CRL, bytes: 1_048_577, der: () => Promise.reject(new Error('was read')) };
+    const fault = {
+      failInfo: 'badRequest',
+      text: expect.stringContaining('fetch it from the address in your certificate'),
+    };
+    await expect(ask([{ oid: INFO_TYPE.currentCrl }], { crl })).rejects.toMatchObject(fault);
+    const newer = { oid: INFO_TYPE.crlStatusList, valueDer: status(byIssuer) };
+    await expect(ask([newer], { crl })).rejects.toMatchObject(fault);
+    const held = { oid: INFO_TYPE.crlStatusList, valueDer: status(byIssuer, CRL.thisUpdate) };
+    expect((await ask([held], { crl })).items).toEqual([{ oid: INFO_TYPE.crls }]);
   });
 
   test('nothing asked is answered with nothing: somebody looked whether we are there', async () => {
