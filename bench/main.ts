@@ -34,6 +34,9 @@ const say = (line: string): void => void process.stderr.write(`${line}\n`);
 process.env['FP_TEST_RUN_DIR'] = mkdtempSync(join(tmpdir(), 'fp-bench-run-'));
 process.env['FP_TEST_RUN_PID'] = String(process.pid);
 
+/** As others spell it. */
+const SPELLINGS: Readonly<Record<string, string>> = { authorize: 'authorise' };
+
 const names = readdirSync(DIR)
   .filter((file) => file.endsWith('.ts'))
   .map((file) => file.slice(0, -3));
@@ -41,7 +44,7 @@ if (values.list) process.stdout.write(`${names.join('\n')}\n`);
 else await main();
 
 async function main(): Promise<void> {
-  const wanted = positionals.length > 0 ? positionals : names;
+  const wanted = positionals.length > 0 ? positionals.map((name) => SPELLINGS[name] ?? name) : names;
   for (const name of wanted) {
     if (names.includes(name)) continue;
     say(`There is no scenario ${name}. There are: ${names.join(', ')}.`);

@@ -5,6 +5,7 @@ import { setTimeout as sleep } from 'node:timers/promises';
 import type { ActResult } from '../../src/apps/act-result.js';
 import { GATEWAY } from '../../src/apps/story/factory-acts.js';
 import type { World } from '../../src/apps/story/world.js';
+import { type ApiClient, apiClient } from '../../src/operator/cli/api-client.js';
 import { type Lab, type LabGateway, type LabHost, openLab } from '../../test/lab/lab.js';
 import { type ToldInstallation, toldInstallation } from '../../test/support/told-installation.js';
 import { type Drill, verdict } from './drill.js';
@@ -14,12 +15,15 @@ const DEADLINE_MS = 5_000;
 /** The goal for the receipts of a whole fleet. */
 const RECEIPT_MS = 60_000;
 const RUNS = 200;
-/** Each costs an activation. */
-const LOST_RUNS = 10;
+/** Of these, as many by a command, Node.js and all, and as many reported lost, which costs an activation each. */
+const OTHERS_MAX = 10;
 const ADDRESS = '198.51.100.7';
 const PATIENCE_MS = 30_000;
 
-/** REVOKE: a live unit is held, over and over. From the command's start to the end of its IKE_SA and its last inner packet. */
+/**
+ * REVOKE: a live unit is held, over and over. From the moment in which a person presses the button, that is the console's call
+ * of the API, to the end of its IKE_SA and its last inner packet; some runs from the start of a command instead.
+ */
 export const revokeToCut: Drill = {
   name: 'REVOKE',
   summary: `a live unit is held ${RUNS} times, and others reported lost: IKE_SA and last packet within 5 s (p99)`,
@@ -38,25 +42,22 @@ export const revokeToCut: Drill = {
       const [gateway] = lab.gateways as [LabGateway];
       await gateway.startConnector();
       const unit = lab.host(ADDRESS);
-      const measured: Cut[] = [];
-      for (let run = 1; run <= runs; run++) {
-        measured.push(await holdOnce(told.world, gateway, unit, run));
-        process.stderr.write(`\r${run}/${runs}`);
-      }
-      process.stderr.write('\n');
-      report(measuredBy('Held', measured, 'the IKE_SA is down at the unit', ({ saMs }) => saMs, DEADLINE_MS));
-      report(measuredBy('Held', measured, 'the last inner packet has passed', ({ packetMs }) => packetMs, DEADLINE_MS));
-      report(measuredBy('Held', measured, 'feed status says enforced', ({ enforcedMs }) => enforcedMs, RECEIPT_MS));
-      const lost: Cut[] = [];
-      for (let run = 1; run <= Math.min(LOST_RUNS, runs); run++) lost.push(await loseOnce(told, gateway, unit));
-      const receipt = await receiptOf(told.world);
-      report(
-        verdict('The receipt of the last one', 'femtopki feed status', `${GATEWAY} enforced, in seconds`, receipt),
+      const console = consoleOf(told);
+      const others = Math.min(OTHERS_MAX, Math.ceil(runs / 20));
+      const held = await repeated(Math.max(1, runs - 2 * others), (run) =>
+        holdOnce(told.world, console, gateway, unit, run),
       );
-      report(measuredBy('Reported lost', lost, 'the IKE_SA is down at the unit', ({ saMs }) => saMs, DEADLINE_MS));
-      report(
-        measuredBy('Reported lost', lost, 'the last inner packet has passed', ({ packetMs }) => packetMs, DEADLINE_MS),
-      );
+      const commanded = await repeated(others, (run) => holdOnce(told.world, null, gateway, unit, run));
+      const lost = await repeated(others, (run) => loseOnce(told, console, gateway, unit, run));
+      reportCuts(report, 'Held', held);
+      report(measuredBy('Held', held, 'the API has answered', ({ answeredMs }) => answeredMs, DEADLINE_MS));
+      report(measuredBy('Held', held, 'feed status says enforced', ({ enforcedMs }) => enforcedMs, RECEIPT_MS));
+      reportCuts(report, 'Held by a command, counted from its start,', commanded);
+      reportCuts(report, 'Reported lost', lost);
+      reportCuts(report, 'All of these', [...held, ...commanded, ...lost]);
+      const receipt = await receiptOf(told.world, lost.at(-1)?.pressedAt ?? 0);
+      const wanted = `${GATEWAY} enforced after it was reported and before now`;
+      report(verdict('The receipt of the last one', 'femtopki feed status', wanted, receipt));
     } finally {
       await lab?.close();
       await told.close();
@@ -64,6 +65,21 @@ export const revokeToCut: Drill = {
     }
   },
 };
+
+async function repeated(count: number, once: (run: number) => Promise<Cut>): Promise<Cut[]> {
+  const measured: Cut[] = [];
+  for (let run = 1; run <= count; run++) {
+    measured.push(await once(run));
+    process.stderr.write(`\r${run}/${count}`);
+  }
+  process.stderr.write('\n');
+  return measured;
+}
+
+function reportCuts(report: (act: ActResult) => void, how: string, cuts: readonly Cut[]): void {
+  report(measuredBy(how, cuts, 'the IKE_SA is down at the unit', ({ saMs }) => saMs, DEADLINE_MS));
+  report(measuredBy(how, cuts, 'the last inner packet has passed', ({ packetMs }) => packetMs, DEADLINE_MS));
+}
 
 function measuredBy(
   how: string,
@@ -79,7 +95,9 @@ function measuredBy(
 }
 
 interface Cut {
-  /** All from the start of the command. */
+  /** When it was pressed, epoch milliseconds; all that follows counts from there. */
+  readonly pressedAt: number;
+  readonly answeredMs: number;
   readonly saMs: number;
   readonly packetMs: number;
   readonly enforcedMs: number;
@@ -92,7 +110,28 @@ async function labOf({ world, installation }: ToldInstallation, dir: string): Pr
   return openLab({ world, dir, ports, gateways: [GATEWAY], hosts: [ADDRESS] });
 }
 
-async function holdOnce(world: World, gateway: LabGateway, unit: LabHost, run: number): Promise<Cut> {
+type Person = 'operator' | 'approver';
+
+/** In turn: beyond a hundred a day each of them needs an approval. */
+function personOf(run: number): Person {
+  return run % 2 === 0 ? 'approver' : 'operator';
+}
+
+/** As a console calls: over a connection that is kept, with nothing to start first. */
+function consoleOf({ installation: { config, dataDir } }: ToldInstallation): Record<Person, ApiClient> {
+  const of = (person: Person): ApiClient =>
+    apiClient(config.publicUrls.operator, join(dataDir, 'secrets', `cli-${person}.token`));
+  return { operator: of('operator'), approver: of('approver') };
+}
+
+/** @param console  null: by a command */
+async function holdOnce(
+  world: World,
+  console: Record<Person, ApiClient> | null,
+  gateway: LabGateway,
+  unit: LabHost,
+  run: number,
+): Promise<Cut> {
   const echoes = await unit.echoes();
   try {
     // After a release charon may still have the held answer for a moment.
@@ -100,13 +139,14 @@ async function holdOnce(world: World, gateway: LabGateway, unit: LabHost, run: n
       if (!(await unit.isUp(gateway))) await unit.connect(gateway);
       return echoes.count() > 5;
     });
-    const from = Date.now();
-    // Beyond a hundred a day each of them needs an approval for it.
-    const person = run % 2 === 0 ? 'approver' : 'operator';
+    const person = personOf(run);
     const reason = ['--reason', 'drill'];
-    await world.cli(['unit', 'hold', world.serialNumber, ...reason], person);
-    await until('the IKE_SA is down', async () => !(await unit.isUp(gateway)));
-    const saMs = Date.now() - from;
+    const { serialNumber } = world;
+    const press = (): Promise<unknown> =>
+      console === null
+        ? world.cli(['unit', 'hold', serialNumber, ...reason], person)
+        : console[person].post(`/units/${serialNumber}/hold`, { reason: 'drill' });
+    const { pressedAt: from, answeredMs, saMs } = await cutBy(press, gateway, unit);
     const summary = async () => String((await world.cli(['feed', 'status']))['summary']);
     const [enforcedMs, approval] = await Promise.all([
       until('it is enforced', async () => /^1 of 1/.test(await summary())).then(() => Date.now() - from),
@@ -114,14 +154,20 @@ async function holdOnce(world: World, gateway: LabGateway, unit: LabHost, run: n
     ]);
     const packetMs = echoes.lastAt() - from;
     await world.cli(['unit', 'release', world.serialNumber, ...reason, '--approval', approval]);
-    return { saMs, packetMs: Math.max(0, packetMs), enforcedMs };
+    return { pressedAt: from, answeredMs, saMs, packetMs: Math.max(0, packetMs), enforcedMs };
   } finally {
     await echoes.stop();
   }
 }
 
 /** Nobody gives a lost unit back so soon: each run is another unit's. */
-async function loseOnce(told: ToldInstallation, gateway: LabGateway, host: LabHost): Promise<Cut> {
+async function loseOnce(
+  told: ToldInstallation,
+  console: Record<Person, ApiClient>,
+  gateway: LabGateway,
+  host: LabHost,
+  run: number,
+): Promise<Cut> {
   const world = await told.another();
   await world.cli(['line', 'prefix', world.line, `${ADDRESS}/32`]);
   host.become(world);
@@ -131,23 +177,41 @@ async function loseOnce(told: ToldInstallation, gateway: LabGateway, host: LabHo
       if (!(await host.isUp(gateway))) await host.connect(gateway);
       return echoes.count() > 5;
     });
-    const from = Date.now();
-    await world.cli(['unit', 'lost', world.serialNumber, '--reason', 'drill']);
-    await until('the IKE_SA is down', async () => !(await host.isUp(gateway)));
-    const saMs = Date.now() - from;
+    const press = (): Promise<unknown> =>
+      console[personOf(run)].post(`/units/${world.serialNumber}/lost`, { reason: 'drill' });
+    const { pressedAt: from, answeredMs, saMs } = await cutBy(press, gateway, host);
     await until('it is enforced', async () => /^1 of 1/.test(String((await world.cli(['feed', 'status']))['summary'])));
-    return { saMs, packetMs: Math.max(0, echoes.lastAt() - from), enforcedMs: Date.now() - from };
+    const packetMs = Math.max(0, echoes.lastAt() - from);
+    return { pressedAt: from, answeredMs, saMs, packetMs, enforcedMs: Date.now() - from };
   } finally {
     await echoes.stop();
   }
 }
 
-async function receiptOf(world: World): Promise<string> {
+async function cutBy(
+  press: () => Promise<unknown>,
+  gateway: LabGateway,
+  unit: LabHost,
+): Promise<Pick<Cut, 'pressedAt' | 'answeredMs' | 'saMs'>> {
+  const pressedAt = Date.now();
+  await press();
+  const answeredMs = Date.now() - pressedAt;
+  await until('the IKE_SA is down', async () => !(await unit.isUp(gateway)));
+  return { pressedAt, answeredMs, saMs: Date.now() - pressedAt };
+}
+
+/** Which gateway, and when. */
+async function receiptOf(world: World, since: number): Promise<string> {
   const { gateways } = (await world.cli(['feed', 'status'])) as {
-    gateways: { gateway: string; enforced: boolean; enforcedSeconds: number | null }[];
+    gateways: { gateway: string; enforced: boolean; enforcedAt: string | null }[];
   };
   return gateways
-    .map((one) => `${one.gateway} ${one.enforced && one.enforcedSeconds !== null ? 'enforced, in seconds' : 'silent'}`)
+    .map(({ gateway, enforced, enforcedAt }) => {
+      const at = Date.parse(enforcedAt ?? '');
+      if (!enforced || Number.isNaN(at)) return `${gateway} is silent`;
+      const when = at >= since && at <= Date.now() ? 'after it was reported and before now' : `at ${enforcedAt}`;
+      return `${gateway} enforced ${when}`;
+    })
     .join(', ');
 }
 

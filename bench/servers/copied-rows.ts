@@ -105,7 +105,7 @@ interface Wire {
   endCopyFrom(): void;
 }
 
-function copyOut(client: pg.Client, sql: string): Promise<Buffer> {
+export function copyOut(client: pg.Client, sql: string): Promise<Buffer> {
   const chunks: Buffer[] = [];
   const handleCopyData = ({ chunk }: { chunk: Buffer }): void => void chunks.push(Buffer.from(chunk));
   return talk(client, `COPY (${sql}) TO STDOUT (FORMAT binary)`, { handleCopyData }).then(() => Buffer.concat(chunks));

@@ -40,7 +40,12 @@ export interface GatewayPortReady {
   /** The gateway's own, and what the server shows. */
   readonly tls: { readonly ca: string; readonly cert: string; readonly key: string };
   readonly server: { readonly cert: string; readonly key: string };
-  readonly fleets: readonly { readonly units: number; readonly port: number; readonly requestsFile: string }[];
+  readonly fleets: readonly {
+    readonly units: number;
+    readonly port: number;
+    readonly requestsFile: string;
+    readonly databaseUrl: string;
+  }[];
 }
 
 /** Answer to `{check}`: rows since the start, by verdict, and how many lack their reason. */
@@ -91,7 +96,7 @@ execFileSync('taskset', ['-cp', String(GENERATOR_CORE), String(postgres.pid)]);
 for (const { units, url, requestsFile } of seeded) {
   const pool = openPool(url, { applicationName: 'gateway-server', connectionsMax: CONNECTIONS_MAX });
   pools.push(pool);
-  fleets.push({ units, port: await open(pool), requestsFile });
+  fleets.push({ units, port: await open(pool), requestsFile, databaseUrl: url });
 }
 
 /** The first database brings the token's CAs, and one certificate that issuance made: the pattern of all others. */

@@ -114,7 +114,9 @@ class StrictJsonReader {
     }
     const plain = this.text.slice(start, this.offset);
     this.offset += 1;
-    const value = escaped ? (JSON.parse(`"${plain}"`) as string) : plain;
+    // What was decoded from UTF-8 is well formed: only an escape can bring half of a pair.
+    if (!escaped) return plain;
+    const value = JSON.parse(`"${plain}"`) as string;
     if (!isWellFormed(value)) this.fail('has half of a surrogate pair');
     return value;
   }

@@ -25,6 +25,7 @@ test.each([
   'ocsp-live',
   'ocsp-zipf',
   'revoke-to-ocsp',
+  'session-events',
   'status-memory',
 ])(
   'the bench %s runs, and what it made passes its own checks',

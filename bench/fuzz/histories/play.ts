@@ -3,7 +3,7 @@ import { readSpki } from '../../../src/x509/spki.js';
 import { Oracle } from './oracle.js';
 import { type Held, makeKey, Party, type Recording, told } from './party.js';
 import { AWAY_ADDRESS, addressOf, NOWHERE_ADDRESS, type Range, type RangeUnit } from './range.js';
-import { type Actor, GATEWAYS, type History, type Place, type Step } from './step.js';
+import { type Actor, type Answer, GATEWAYS, type History, type Place, type Step } from './step.js';
 
 export interface Played {
   readonly unit: RangeUnit;
@@ -85,10 +85,11 @@ class Play {
     this.steps += 1;
     switch (step.do) {
       case 'renew': {
-        const party = this.party(step.by);
-        const { outcome, recording } = await party.renew(this.range, step.proof, step.answer, this.address('home'));
-        this.recordings.push(recording);
-        return outcome;
+        for (let lost = 0; lost < step.lostBefore && this.genuine.oracle.shown === null; lost += 1) {
+          await this.renew(step, 'lost');
+          this.range.clock.nowMs += step.minutesApart * 60_000;
+        }
+        return this.renew(step, step.answer);
       }
       case 'confirm':
         return this.party(step.by).confirm(this.range, step.answer, this.address('home'));
@@ -101,6 +102,9 @@ class Play {
       case 'power-cut':
         this.party(step.by).powerCut();
         return 'dark';
+      case 'reboot':
+        this.party(step.by).session = null;
+        return this.connect(this.party(step.by), step.gateway, step.from);
       case 'rebind':
         return this.rebind(this.party(step.by), step.from);
       case 'replay':
@@ -121,6 +125,12 @@ class Play {
     return (by === 'thief' ? this.thief : null) ?? this.genuine;
   }
 
+  private async renew({ by, proof }: Extract<Step, { do: 'renew' }>, answer: Answer): Promise<string> {
+    const { outcome, recording } = await this.party(by).renew(this.range, proof, answer, this.address('home'));
+    this.recordings.push(recording);
+    return outcome;
+  }
+
   private address(from: Place): string {
     switch (from) {
       case 'home':
@@ -137,7 +147,7 @@ class Play {
   private async connect(party: Party, gateway: number, from: Place): Promise<string> {
     const { oracle, held } = party;
     const address = this.address(from);
-    const verdict = await this.ask(held, { gateway, address, keyProved: true, stage: 'ike' });
+    const verdict = await this.ask(held.record.der, { gateway, address, keyProved: true, stage: 'ike' });
     oracle.atGateway(held.key.hex, this.range.clock.nowMs);
     this.seen.push(held);
     if (!verdict.startsWith('permit')) return verdict;
@@ -150,7 +160,7 @@ class Play {
   private async register(party: Party, stage: 'registration' | 'config'): Promise<string> {
     const { session, held } = party;
     if (session === null) return 'no session';
-    return this.ask(held, { ...session, keyProved: false, stage });
+    return this.ask(held.record.der, { ...session, keyProved: false, stage });
   }
 
   private disconnect(party: Party, said: boolean): string {
@@ -183,12 +193,12 @@ class Play {
   }
 
   private async ask(
-    { record }: Held,
+    certificateDer: Buffer,
     how: { gateway: number; address: string; keyProved: boolean; stage: 'ike' | 'registration' | 'config' },
   ): Promise<string> {
     const { verdict, reasons } = await this.range.authorise(this.gateway(how.gateway), {
       stage: how.stage,
-      certificateDer: record.der,
+      certificateDer,
       identity: this.unit.fqdn,
       address: how.address,
       keyProved: how.keyProved,
@@ -209,8 +219,7 @@ class Play {
     const recording = this.recordings[pick % Math.max(1, this.recordings.length)];
     if (recording === undefined) return 'nothing was recorded';
     const { request, credential } = recording;
-    const csr = Buffer.from(request.csr as Buffer);
-    if (bit !== null) csr[(bit >> 3) % csr.length] = (csr[(bit >> 3) % csr.length] ?? 0) ^ (1 << (bit & 7));
+    const csr = turned(request.csr as Buffer, bit);
     const provedAt = proof === 'epoch' ? new Date(0) : credential.provedAt;
     return told(async () => {
       await this.range.rooms.renewal.renew({ ...request, csr, credential: { ...credential, provedAt } });
@@ -218,10 +227,12 @@ class Play {
     });
   }
 
-  private async show({ pick, gateway, from }: Extract<Step, { do: 'show' }>): Promise<string> {
+  /** Where a bit is turned no key fits it, and no gateway gets as far as IKE AUTH. */
+  private async show({ pick, bit, gateway, from }: Extract<Step, { do: 'show' }>): Promise<string> {
     const held = this.seen[pick % Math.max(1, this.seen.length)];
     if (held === undefined) return 'nothing was seen';
-    return this.ask(held, { gateway, address: this.address(from), keyProved: false, stage: 'ike' });
+    const how = { gateway, address: this.address(from), keyProved: false, stage: 'ike' } as const;
+    return told(() => this.ask(turned(held.record.der, bit), how));
   }
 
   private async deliver(gateway: number | null, order: 'as-is' | 'reversed' | 'twice'): Promise<string> {
@@ -264,4 +275,10 @@ class Play {
     );
     return rows[0]?.mine === true;
   }
+}
+
+function turned(bytes: Buffer, bit: number | null): Buffer {
+  const copy = Buffer.from(bytes);
+  if (bit !== null) copy[(bit >> 3) % copy.length] = (copy[(bit >> 3) % copy.length] ?? 0) ^ (1 << (bit & 7));
+  return copy;
 }

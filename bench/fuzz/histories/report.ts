@@ -35,11 +35,13 @@ export async function fuzzHistories(
 }
 
 function sayReport(
-  { kind, runs, seed, steps, ends, shown, faults }: HistoriesReport,
+  { kind, runs, seed, seconds, steps, ends, shown, faults }: HistoriesReport,
   say: (line: string) => void,
 ): void {
   const verdict = faults.length === 0 ? 'good' : 'NOT GOOD';
   say(`${kind} histories: ${runs}, seed ${seed}, ${verdict}`);
+  const events = [...steps.values()].reduce((sum, n) => sum + n, 0);
+  say(` ${(events / runs).toFixed(1)} events a history; ${(runs / seconds).toFixed(1)} histories/s`);
   if (kind === 'dishonest') say(` two holders were shown in ${shown}`);
   sayCounts(' what came of their steps', steps, say);
   sayCounts(' how they ended', ends, say);

@@ -11,6 +11,8 @@ export interface HistoriesReport {
   readonly kind: Kind;
   readonly seed: number;
   readonly runs: number;
+  /** How long they took. */
+  readonly seconds: number;
   /** How often each thing came out of a step. */
   readonly steps: ReadonlyMap<string, number>;
   /** How often each state and evidence stood at the end. */
@@ -58,6 +60,7 @@ export async function runHistories(
   const faults: Fault[] = [];
   let shown = 0;
   let done = 0;
+  const startMs = performance.now();
   const ca = makeSoftwareCa();
   const settle = async (range: Range, index: number, history: History, judged: Judged): Promise<void> => {
     for (const word of judged.told) count(steps, word);
@@ -90,7 +93,8 @@ export async function runHistories(
     }
   };
   await Promise.all(Array.from({ length: Math.min(LANES, queue.length) }, lane));
-  return { kind, seed, runs: only === undefined ? runs : 1, steps, ends, shown, faults };
+  const seconds = (performance.now() - startMs) / 1_000;
+  return { kind, seed, runs: only === undefined ? runs : 1, seconds, steps, ends, shown, faults };
 }
 
 /** One after the other; a history ends with what had to be evident, so detection may look at several together. */

@@ -24,8 +24,11 @@ export type Authorise = (gateway: AskingGateway, request: AuthoriseRequest) => P
 export const PERMIT_TTL_SECONDS = 15 * 60;
 /** Whoever answers from a state that may be older answers nothing (rules 5.3). */
 export const STATE_AGE_MS_MAX = 5_000;
-/** One statement's worth; more wait for the next, which begins when this one is done. */
-const TOGETHER_MAX = 128;
+/**
+ * One statement's worth. Where more ask, the next group is read while the database works on this one: in one group of all who
+ * ask, this process and the database would only ever wait for each other.
+ */
+const TOGETHER_MAX = 32;
 
 /**
  * Those who ask while others are being answered are answered together: one statement reads for all, one transaction

@@ -1,4 +1,5 @@
 import { byteaArray } from '../../platform/db/bytea-array.js';
+import { plainArray } from '../../platform/db/plain-array.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import { homeOf } from '../../platform/net/ip-address.js';
 import { type DecisionRow, type DecisionStore, STRANGERS_A_MINUTE } from './decision.js';
@@ -12,21 +13,21 @@ export const decisionStore: DecisionStore = {
     await tx.query(
       INSERT,
       [
-        rows.map((row) => row.at),
-        rows.map((row) => row.gatewayId),
-        rows.map((row) => row.unitId),
-        rows.map((row) => row.issuerId),
+        plainArray(rows.map((row) => row.at)),
+        plainArray(rows.map((row) => row.gatewayId)),
+        plainArray(rows.map((row) => row.unitId)),
+        plainArray(rows.map((row) => row.issuerId)),
         byteaArray(rows.map((row) => row.serial)),
-        rows.map((row) => row.stage),
-        rows.map((row) => row.keyProved),
-        rows.map((row) => row.verdict),
-        rows.map((row) => row.reasons.join(' ')),
-        rows.map((row) => row.address),
-        rows.map((row) => row.lineId),
-        rows.map((row) => row.policyVersion),
-        rows.map((row) => (row.isStranger ? (alarm?.id ?? null) : null)),
-        rows.map((row) => row.cell),
-        rows.map((row) => row.lineSure),
+        plainArray(rows.map((row) => row.stage)),
+        plainArray(rows.map((row) => row.keyProved)),
+        plainArray(rows.map((row) => row.verdict)),
+        plainArray(rows.map((row) => row.reasons.join(' '))),
+        plainArray(rows.map((row) => row.address)),
+        plainArray(rows.map((row) => row.lineId)),
+        plainArray(rows.map((row) => row.policyVersion)),
+        plainArray(rows.map((row) => (row.isStranger ? (alarm?.id ?? null) : null))),
+        plainArray(rows.map((row) => row.cell)),
+        plainArray(rows.map((row) => row.lineSure)),
       ],
       { preparedAs: 'admission-decisions' },
     );

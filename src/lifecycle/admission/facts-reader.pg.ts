@@ -1,4 +1,5 @@
 import { byteaArray } from '../../platform/db/bytea-array.js';
+import { plainArray } from '../../platform/db/plain-array.js';
 import type { SlotState, UnitState } from '../model/index.js';
 import type { AdmissionReader, KnownFacts, KnownSlot, KnownUnit } from './facts.js';
 
@@ -11,12 +12,12 @@ export const factsReader: AdmissionReader = {
     const { rows } = await tx.query<Row>(
       FACTS,
       [
-        asked.map(({ issuerId }) => issuerId),
+        plainArray(asked.map(({ issuerId }) => issuerId)),
         byteaArray(asked.map(({ shown }) => shown.serial)),
-        asked.map(({ shown }) => shown.notAfter),
+        plainArray(asked.map(({ shown }) => shown.notAfter)),
         byteaArray(asked.map(({ shown }) => shown.whole?.spki.spkiHash ?? NO_KEY)),
         byteaArray(asked.map(({ shown }) => shown.der)),
-        asked.map(({ address }) => address),
+        plainArray(asked.map(({ address }) => address)),
         at,
       ],
       { preparedAs: 'admission-facts' },

@@ -1,4 +1,9 @@
+import { byteaArray } from '../../platform/db/bytea-array.js';
+import { plainArray } from '../../platform/db/plain-array.js';
 import type { SessionStore } from './session-store.js';
+
+/** A connector that runs for months has a stream of millions: gaps are looked for among its newest numbers. */
+const LOOKED_BACK = 5_000;
 
 export const sessionStore: SessionStore = {
   unitsByFqdn: async (tx, fqdns) => {
@@ -40,9 +45,10 @@ export const sessionStore: SessionStore = {
 
   missing: async (tx, gatewayId, stream, rangesMax) => {
     const { rows } = await tx.query<{ from: number; to: number }>(
-      `SELECT previous + 1 AS "from", seq - 1 AS "to" FROM (
-         SELECT seq, lag(seq, 1, 0::bigint) OVER (ORDER BY seq) AS previous
-         FROM session_event WHERE gateway_id = $1 AND stream = $2) AS e
+      `WITH behind AS (SELECT greatest(0, max(seq) - ${LOOKED_BACK}) AS seq FROM session_event WHERE gateway_id = $1 AND stream = $2)
+       SELECT previous + 1 AS "from", seq - 1 AS "to" FROM (
+         SELECT seq, lag(seq, 1, (SELECT seq FROM behind)) OVER (ORDER BY seq) AS previous
+         FROM session_event WHERE gateway_id = $1 AND stream = $2 AND seq > (SELECT seq FROM behind)) AS e
        WHERE seq > previous + 1 ORDER BY seq DESC LIMIT $3`,
       [gatewayId, stream, rangesMax],
     );
@@ -144,11 +150,11 @@ export const sessionStore: SessionStore = {
 
 function columnsOf(events: Parameters<SessionStore['applyEvents']>[2]): unknown[] {
   return [
-    events.map(({ seq }) => seq),
-    events.map(({ session }) => session),
-    events.map(({ kind }) => kind),
-    events.map(({ unitId }) => unitId),
-    events.map(({ address }) => address),
-    events.map(({ at }) => at),
+    plainArray(events.map(({ seq }) => seq)),
+    byteaArray(events.map(({ session }) => session)),
+    plainArray(events.map(({ kind }) => kind)),
+    plainArray(events.map(({ unitId }) => unitId)),
+    plainArray(events.map(({ address }) => address)),
+    plainArray(events.map(({ at }) => at)),
   ];
 }

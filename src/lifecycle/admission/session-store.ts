@@ -14,7 +14,7 @@ export interface SessionStore {
   ): Promise<ReadonlySet<number>>;
   /** What the events add up to, whatever their order; locks the sessions in the order of their names. */
   applyEvents(tx: Transaction, gatewayId: number, events: readonly NamedEvent[]): Promise<void>;
-  /** Ranges of numbers below the stream's highest that are not there. */
+  /** Ranges of numbers that are not there, among the stream's newest five thousand. */
   missing(tx: Transaction, gatewayId: number, stream: string, rangesMax: number): Promise<[number, number][]>;
 
   /** Of these units, those with open sessions in two places. */

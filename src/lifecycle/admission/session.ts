@@ -28,7 +28,7 @@ export interface SessionReceipt {
   /** Said before under the same number; without effect. */
   readonly repeated: number;
   readonly refused: readonly { readonly seq: number; readonly code: ErrorCode; readonly detail: string }[];
-  /** Numbers of this stream below its highest that never came, from and to, at most 20 ranges. */
+  /** Of this stream's newest 5,000 numbers those that never came, from and to, at most 20 ranges. */
   readonly missing: readonly (readonly [number, number])[];
 }
 

@@ -60,7 +60,10 @@ export interface FeedStatus {
     readonly gateway: string;
     readonly received: boolean;
     readonly enforced: boolean;
-    /** Between the decision and the gateway's word; null before it, and where no time is on record or none is fair. */
+    /** When the gateway said so, by our clock; null before it, and where no time is on record. */
+    readonly receivedAt: Date | null;
+    readonly enforcedAt: Date | null;
+    /** Between the decision and the gateway's word; null where that time is, or none is fair. */
     readonly receivedSeconds: number | null;
     readonly enforcedSeconds: number | null;
   }[];
@@ -75,6 +78,8 @@ export function statusOf(entry: FeedEntry, decidedAt: Date, receipts: readonly E
       gateway: name,
       received: receipt.received,
       enforced: receipt.enforced,
+      receivedAt: receipt.receivedAt,
+      enforcedAt: receipt.enforcedAt,
       receivedSeconds: seconds(receipt.receivedAt),
       enforcedSeconds: seconds(receipt.enforcedAt),
     };

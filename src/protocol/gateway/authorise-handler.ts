@@ -22,8 +22,8 @@ const authoriseBody = z.strictObject({
     .optional(),
 });
 
-/** Reads one request of a proved gateway, and answers it. */
-export type AuthoriseHandler = (gateway: AskingGateway, request: IncomingMessage) => Promise<SignedDecision>;
+/** Reads one request of a proved gateway, and answers it: JSON of a {@link SignedDecision}. */
+export type AuthoriseHandler = (gateway: AskingGateway, request: IncomingMessage) => Promise<string>;
 
 /**
  * `POST /v1/authorise`. The answer is a signed text: gateways check it with the decision certificate, which chains to the
@@ -66,7 +66,7 @@ function turn(): Promise<void> {
 }
 let nextTurn: Promise<void> | undefined;
 
-export interface SignedDecision {
+interface SignedDecision {
   /** Canonical JSON of the decision; what is signed is exactly these bytes. */
   readonly decision: string;
   /** DER ECDSA P-256 with SHA-256, base64. */
@@ -74,8 +74,18 @@ export interface SignedDecision {
   readonly certificate: string;
 }
 
-function signed(decision: Decision, sign: DecisionSign): SignedDecision {
+/** Written member by member: the certificate is most of it, and the same for a day. */
+function signed(decision: Decision, sign: DecisionSign): string {
   const text = JSON.stringify({ version: 1, ...decision });
   const { signature, certificatePem } = sign(Buffer.from(text));
-  return { decision: text, signature: signature.toString('base64'), certificate: certificatePem };
+  const member = (name: keyof SignedDecision, json: string): string => `"${name}":${json}`;
+  return `{${member('decision', JSON.stringify(text))},${member('signature', `"${signature.toString('base64')}"`)},${member('certificate', jsonOf(certificatePem))}}`;
 }
+
+/** The last text that was asked for, as JSON. */
+function jsonOf(text: string): string {
+  if (text !== lastText) [lastText, lastJson] = [text, JSON.stringify(text)];
+  return lastJson;
+}
+let lastText = '';
+let lastJson = '""';

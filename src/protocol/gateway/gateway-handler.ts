@@ -101,7 +101,7 @@ async function answer(handlers: Handlers, call: Call): Promise<Answer> {
   const gateway = await (path === AUTHORISE ? callers.lately(socket) : prove());
   call.gateway = gateway;
   // The call that a gateway makes for each unit comes before what only the others need.
-  if (path === AUTHORISE) return json(await authorise(gateway, request));
+  if (path === AUTHORISE) return { mediaType: 'application/json', content: await authorise(gateway, request) };
   const query = new URLSearchParams(rest.join('?'));
   switch (path) {
     case FEED_ACKS:

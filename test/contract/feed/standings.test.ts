@@ -138,6 +138,9 @@ describe('who has one revocation', () => {
         { gateway: 'third', received: false, enforced: false, receivedSeconds: null, enforcedSeconds: null },
       ],
     });
+    // And when, by our clock.
+    const [one, other, none] = (await feed.status()).gateways.map(({ enforcedAt }) => enforcedAt?.getTime() ?? null);
+    expect([Number(other) - Number(one), none]).toEqual([36_000, null]);
     // What comes later changes nothing of it.
     seconds(100);
     await revoke();
