@@ -7,6 +7,7 @@ import { type Config, loadConfig } from '../platform/config/config.js';
 import { type DataPaths, dataPaths, holderOf } from '../platform/data-directory.js';
 import { openPool } from '../platform/db/pool.pg.js';
 import { asFemtoError } from '../platform/errors.js';
+import { readBarredKeys } from '../platform/hsm/barred-keys.js';
 import { dialHosts } from '../platform/hsm/dial-signer.js';
 import { hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
 import { linkKeyPath, openLinkIdentity } from '../platform/hsm/link-identity.js';
@@ -57,7 +58,7 @@ export function doctorChecks(data: string): DoctorCheck[] {
     { name: 'root-crl', run: async () => rootCrlLife(data) },
     { name: 'crl-store', run: () => crlStoreState(config(), paths) },
     { name: 'database', run: () => database(data, config()) },
-    { name: 'rollover', run: () => rollover(data, config()) },
+    { name: 'rollover', run: () => rollover(data, config(), paths) },
     { name: 'vendor-anchors', run: () => vendorAnchors(data, config()) },
   ];
 }
@@ -194,9 +195,10 @@ function databaseUrl(data: string, config: Config): string | undefined {
   return isEmbedded && holderOf(data) === undefined ? undefined : config.databaseUrl;
 }
 
-async function rollover(data: string, config: Config) {
+async function rollover(data: string, config: Config, { signer }: DataPaths) {
   const url = databaseUrl(data, config);
-  return url === undefined ? fine('not looked at: the database does not run') : rolloverState(url);
+  if (url === undefined) return fine('not looked at: the database does not run');
+  return rolloverState(url, config.signer.places.length === 0 ? readBarredKeys(signer) : null);
 }
 
 async function vendorAnchors(data: string, config: Config) {

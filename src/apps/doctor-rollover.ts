@@ -1,4 +1,5 @@
 import { caStore } from '../lifecycle/registry/ca-store.pg.js';
+import type { CaRow } from '../lifecycle/registry/index.js';
 import { critical, fine, warning } from '../operator/cli/finding.js';
 import { openPool } from '../platform/db/pool.pg.js';
 import { transactorOf } from '../platform/db/transaction.pg.js';
@@ -7,8 +8,13 @@ const DAY_MS = 86_400_000;
 const END_DAYS_WARN = 180;
 const END_DAYS_CRITICAL = 45;
 
-/** Spares left, which CA ends when, roots in overlap, and gateways that have yet to acknowledge what waits for them. */
-export async function rolloverState(databaseUrl: string, now = new Date()) {
+/**
+ * Spares left, which CA ends when, roots in overlap, gateways that have yet to acknowledge what waits for them, and keys that
+ * may sign although their CA has stopped.
+ *
+ * @param barredKeys  labels that this host's signer signs no certificates with; null where the signer runs elsewhere
+ */
+export async function rolloverState(databaseUrl: string, barredKeys: readonly string[] | null, now = new Date()) {
   const pool = openPool(databaseUrl, { applicationName: 'doctor', connectionsMax: 1, onIdleError: () => undefined });
   try {
     const { read } = transactorOf(pool);
@@ -30,17 +36,35 @@ export async function rolloverState(databaseUrl: string, now = new Date()) {
       days: Math.floor((notAfter.getTime() - now.getTime()) / DAY_MS),
     }));
     const soonest = ends.sort((a, b) => a.days - b.days)[0];
+    const [barredInUse, stillOpen] = keysAgainst(all, barredKeys);
     const text = [
       `${spares.length} spare Device CAs`,
       ...ends.map(({ label, days }) => `${label} ends in ${days} days`),
       ...overlaps.map(({ label, predecessorLabel }) => `${label} overlaps with ${predecessorLabel}`),
       ...waiting,
+      ...stillOpen.map(({ label, state }) => `${label} is ${state}, and the signer may still use its key`),
+      ...barredInUse.map(({ label, state }) => `${label} is ${state}, and its key is barred`),
     ].join('; ');
+    if (barredInUse.length > 0) {
+      return critical(text, 'Nothing is issued under a barred key, for good: activate a spare, then retire this CA.');
+    }
     const nextStep =
       'See docs/rollover.md: femtopki ca list, ca acknowledge, ca activate; femtopki ca extend makes spares.';
     if (soonest === undefined || soonest.days < END_DAYS_CRITICAL) return critical(text, nextStep);
+    if (stillOpen.length > 0) return warning(text, `On the signer's host: femtopki ca bar ${stillOpen[0]?.label}.`);
     return soonest.days < END_DAYS_WARN || spares.length === 0 ? warning(text, nextStep) : fine(text);
   } finally {
     await pool.end();
   }
+}
+
+/** CAs whose key is barred too early, and those whose key is not barred though it should be. */
+function keysAgainst(all: readonly CaRow[], barredKeys: readonly string[] | null): [CaRow[], CaRow[]] {
+  if (barredKeys === null) return [[], []];
+  const cas = all.filter(({ parentLabel }) => parentLabel !== null);
+  const hasStopped = ({ state }: CaRow): boolean => state === 'closing' || state === 'retired';
+  return [
+    cas.filter((ca) => !hasStopped(ca) && barredKeys.includes(ca.label)),
+    cas.filter((ca) => hasStopped(ca) && !barredKeys.includes(ca.label)),
+  ];
 }

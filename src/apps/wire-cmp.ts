@@ -1,6 +1,7 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { FactoryOffice } from '../lifecycle/factory/index.js';
 import { certificateReader } from '../lifecycle/issuance/certificate-reader.pg.js';
+import type { RootSuccession } from '../lifecycle/registry/index.js';
 import { crlStore } from '../lifecycle/status/crl-store.pg.js';
 import type { CmpDeps, CmpRa, SecretDesk } from '../protocol/cmp/cmp-deps.js';
 import { makeCmpRouter } from '../protocol/cmp/cmp-router.js';
@@ -77,7 +78,11 @@ function crlReader({ issuers, transactor }: Core, rootCrlDir: string): CmpDeps['
   };
 }
 
-/** Issuing CA first, then its root. Remembered: what an issuer's row says of its certificate never changes. */
+/**
+ * Issuing CA first, its root last; between them a root that followed another as that one has signed it, back to the first, so
+ * that a unit which knows an older root alone comes to the new one. Before the self-signed form: OpenSSL follows the first
+ * that fits. Remembered: what is recorded of an issuer's certificates never changes.
+ */
 function chains({ issuers }: Core): (issuerId: number) => Promise<readonly Buffer[]> {
   const known = new Map<number, readonly Buffer[]>();
   return async (issuerId) => {
@@ -86,11 +91,23 @@ function chains({ issuers }: Core): (issuerId: number) => Promise<readonly Buffe
     const issuer = await issuers.byId(issuerId);
     if (issuer === null) return [];
     const parent = await issuers.bySpkiOrSignature({ der: issuer.certificateDer });
-    const chain =
-      parent === null || parent.id === issuer.id
-        ? [issuer.certificateDer]
-        : [issuer.certificateDer, parent.certificateDer];
+    const chain = [issuer.certificateDer];
+    if (parent !== null && parent.id !== issuer.id) {
+      chain.push(...linksTo(parent.id, await issuers.successions()), parent.certificateDer);
+    }
     known.set(issuerId, chain);
     return chain;
   };
+}
+
+/** The newest root under the one before it, and so on; none for a first root. */
+function linksTo(rootId: number, successions: readonly RootSuccession[]): Buffer[] {
+  const links: Buffer[] = [];
+  for (let at = rootId; links.length < successions.length; ) {
+    const last = successions.find(({ successorId }) => successorId === at);
+    if (last === undefined) break;
+    links.push(last.newWithOld);
+    at = last.predecessorId;
+  }
+  return links;
 }

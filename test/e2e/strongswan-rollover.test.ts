@@ -1,4 +1,7 @@
-/** Two Access Roots and two Device CAs in overlap, judged by a strongSwan gateway with `revocation = strict` by their CRLs. */
+/**
+ * Two Access Roots and two Device CAs in overlap, judged by a strongSwan gateway with `revocation = strict` by their CRLs. The
+ * gateway's connector learns of the new ones by itself, and acknowledges them.
+ */
 import { generateKeyPairSync } from 'node:crypto';
 import { existsSync, mkdtempSync, readFileSync, rmSync } from 'node:fs';
 import { createServer, type Server } from 'node:http';
@@ -15,6 +18,11 @@ import { extend } from '../support/extension.js';
 import { type RolloverWorld, startRolloverWorld } from '../support/rollover-world.js';
 import { servicesLeaf } from '../support/services-leaf.js';
 import { GATEWAY_ADDRESS, type IkeLab, openIkeLab, UNIT_ADDRESS } from '../support/strongswan.js';
+import { kitModule } from '../unit/gateway-kit/kit.js';
+
+const { openCharon } = await kitModule('charon');
+const { makeApi } = await kitModule('api');
+const { makeAnchorKeeper } = await kitModule('anchors');
 
 const GATEWAY_ID = 'segw-1.hanbit.example';
 const dir = mkdtempSync(join(tmpdir(), 'fp-ro-'));
@@ -23,6 +31,11 @@ let crls: Server;
 let lab: IkeLab;
 let gatewayPem: { cert: string; key: string };
 const units = new Map<string, CurlCredential>();
+// biome-ignore lint/suspicious/noExplicitAny: modules without declarations
+let charon: any;
+// biome-ignore lint/suspicious/noExplicitAny: modules without declarations
+let anchors: any;
+const said: string[] = [];
 
 beforeAll(async () => {
   rollover = await startRolloverWorld();
@@ -35,10 +48,6 @@ beforeAll(async () => {
     await rollover.publish().catch(() => undefined);
     await sleep(200);
   }
-  const act = { actor: 'person:operator' };
-  await core.caOffice.activate({ label: 'device-ca-3', ...act }, async () => 'person:approver');
-  await core.caOffice.retire({ label: 'device-ca-1', reason: 'over', ...act }, async () => 'person:approver');
-  units.set('device-ca-3', (await rollover.activeUnit()).op);
   crls = createServer((request, response) => {
     const name = /^\/crl\/([a-z0-9-]+\.crl)$/.exec(request.url ?? '')?.[1] ?? '';
     const path = [rollover.crlDir, join(token.dataDir, 'ca')].map((at) => join(at, name)).find(existsSync);
@@ -50,8 +59,43 @@ beforeAll(async () => {
   const der = await servicesLeaf(token, { profile: 'services-gateway', commonName: GATEWAY_ID, publicKey });
   gatewayPem = { cert: certificatePem(der), key: privateKey.export({ type: 'pkcs8', format: 'pem' }).toString() };
   lab = await openIkeLab(dir, (crls.address() as AddressInfo).port, { namedPort: 8080, ocsp: false });
+  await loadGateway(['access-root']);
+  charon = await openCharon(join(dir, 'gw/vici'), () => undefined);
+  anchors = await connectorOf('segw-1');
 }, 120_000);
+
+test('nothing is issued under the new root before the connector, which has the old one, has acknowledged it by itself', async () => {
+  const { core } = rollover.world;
+  const [act, second] = [{ actor: 'person:operator' }, async () => 'person:approver'] as const;
+  const activate = () => core.caOffice.activate({ label: 'device-ca-3', ...act }, second);
+  await expect(activate()).rejects.toThrow('gateways have not acknowledged');
+  await anchors.look();
+  expect(said.join('\n')).toMatch(/acknowledged .*Access Root 2[\s\S]*acknowledged .*Device CA 3/);
+  expect(await activate()).toMatchObject({ state: 'active', unacknowledgedBy: [] });
+  await core.caOffice.retire({ label: 'device-ca-1', reason: 'over', ...act }, second);
+  units.set('device-ca-3', (await rollover.activeUnit()).op);
+}, 60_000);
+
+test('it lets units of both roots in, with no line of its configuration changed, and after swanctl has forgotten', async () => {
+  for (const ca of units.keys()) expect([ca, await connectAs(ca)]).toEqual([ca, true]);
+  await lab.gateway.swanctl('--load-all', '--clear');
+  expect(await connectAs('device-ca-3')).toBe(false);
+  await anchors.offer();
+  for (const ca of units.keys()) expect([ca, await connectAs(ca)]).toEqual([ca, true]);
+}, 60_000);
+
+test('a root that no anchor of charon has signed is neither believed nor acknowledged', async () => {
+  await loadGateway(['services-root']);
+  const other = await connectorOf('segw-2');
+  await other.look();
+  expect(other.links()).toEqual([]);
+  const { rows } = await rollover.world.db.pool.query(
+    `SELECT 1 FROM gateway_anchor JOIN machine m ON m.id = gateway_id WHERE m.name = 'segw-2'`,
+  );
+  expect(rows).toEqual([]);
+}, 60_000);
 afterAll(async () => {
+  charon?.close();
   await lab?.close();
   await new Promise((done) => crls.close(done));
   await rollover?.close();
@@ -69,6 +113,26 @@ test.each([
   },
   60_000,
 );
+
+/** The connector's own modules, over the real gateway port. */
+// biome-ignore lint/suspicious/noExplicitAny: modules without declarations
+async function connectorOf(name: string): Promise<any> {
+  const { world } = rollover;
+  const { pemFile, keyFile } = await world.addGateway(name);
+  const stateDir = mkdtempSync(join(dir, 'state-'));
+  const config = {
+    gateway: name,
+    stateDir,
+    api: {
+      url: `https://localhost:${world.gatewayPort}`,
+      servicesRoot: join(world.dir, 'services-root.pem'),
+      certificate: pemFile,
+      key: keyFile,
+    },
+  };
+  const api = makeApi({ config, trust: null });
+  return makeAnchorKeeper({ config, api, charon: () => charon, log: (text: string) => said.push(text) });
+}
 
 function pemOf(label: string): string {
   const { entries } = readHierarchy(hierarchyPath(rollover.world.token.dataDir));

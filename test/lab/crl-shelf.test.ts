@@ -49,6 +49,7 @@ beforeAll(async () => {
     config: { crlDir: dir },
     api: { crl: async (url: string) => ({ der: served[url], etag: '' }) },
     charon: () => charon,
+    links: () => [],
     log: (text: string) => {
       throw new Error(text);
     },

@@ -70,6 +70,7 @@ describe('a gateway with its connector', () => {
     await gateway.startConnector();
     await somethingComesBack(echoes);
     expect(gateway.permitted()).toHaveLength(1);
+    await until('it has said which CAs it knows', () => /acknowledged .*Device CA 2/.test(gateway.said()));
     const hems = (address: string) => gateway.mayConfigure(told.world.path('unit.pem'), address);
     expect(await hems(UNIT_ADDRESS)).toEqual({ code: 0, text: 'permit\n' });
     expect(await hems(THIEF_ADDRESS)).toEqual({ code: 1, text: 'deny LINE_MISMATCH\n' });

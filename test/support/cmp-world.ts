@@ -102,30 +102,13 @@ export async function startCmpWorld(): Promise<CmpWorld> {
   const holder: { ra: RaCredential | null } = { ra };
 
   const serve = async (core: Core, device: Replica): Promise<CmpReplica> => {
-    const onInternal = (error: unknown, traceId: string): void =>
-      void world.alarms.push({ what: 'internal', facts: { error: String(error), traceId } });
-    const { factory } = wireFactory(core, {
-      issuance: device.issuance,
-      macKey,
-      refusals: device.rooms.refusals,
-      peerOf: () => null,
-      trustedProxies: [],
-      onInternal,
-    });
-    const cmp = wireCmp(core, device.rooms, {
-      ra: { current: () => holder.ra },
-      factory,
-      rootCrlDir: join(world.token.dataDir, 'ca'),
-      trustedProxies: [],
-      onInternal,
-    });
-    closers.push(cmp.close);
-    const onFault = (error: unknown): void => onInternal(error, 'listener');
-    const handle = mountPaths({ [CMP_PATH]: cmp.handler }, answerNotFound);
+    const { factory, handler, onFault, close } = openCmp(world, { core, device, macKey, ra: () => holder.ra });
+    closers.push(close);
+    const handle = mountPaths({ [CMP_PATH]: handler }, answerNotFound);
     const tls = createTlsListener({ identity: world.identity }, (request, response) => {
       handle(request, response).catch(onFault);
     });
-    const plain = createPlainListener({ onFault }, cmp.handler);
+    const plain = createPlainListener({ onFault }, handler);
     servers.push(tls, plain);
     return { device, factory, tlsPort: await listening(tls), plainPort: await listening(plain) };
   };
@@ -214,12 +197,49 @@ export async function startCmpWorld(): Promise<CmpWorld> {
   };
 }
 
-async function listening(server: Server): Promise<number> {
+/** CMP over a world's rooms; listeners are the caller's. */
+export function openCmp(
+  world: DeviceWorld,
+  {
+    core,
+    device,
+    macKey,
+    ra,
+  }: {
+    readonly core: Core;
+    readonly device: Pick<Replica, 'issuance' | 'rooms'>;
+    readonly macKey: Buffer;
+    readonly ra: () => RaCredential | null;
+  },
+) {
+  const onInternal = (error: unknown, traceId: string): void =>
+    void world.alarms.push({ what: 'internal', facts: { error: String(error), traceId } });
+  const { factory } = wireFactory(core, {
+    issuance: device.issuance,
+    macKey,
+    refusals: device.rooms.refusals,
+    peerOf: () => null,
+    trustedProxies: [],
+    onInternal,
+  });
+  const { handler, close } = wireCmp(core, device.rooms, {
+    ra: { current: ra },
+    factory,
+    rootCrlDir: join(world.token.dataDir, 'ca'),
+    trustedProxies: [],
+    onInternal,
+  });
+  return { factory, handler, close, onFault: (error: unknown): void => onInternal(error, 'listener') };
+}
+
+/** On a free port of loopback. */
+export async function listening(server: Server): Promise<number> {
   await new Promise<void>((done) => server.listen(0, '127.0.0.1', done));
   return (server.address() as AddressInfo).port;
 }
 
-async function raOf({ token }: DeviceWorld): Promise<RaCredential> {
+/** Whose key protects the answers. */
+export async function raOf({ token }: DeviceWorld): Promise<RaCredential> {
   const { publicKey, privateKey } = generateKeyPairSync('ec', { namedCurve: 'P-256' });
   const certificateDer = await servicesLeaf(token, {
     profile: 'services-cmp-ra',

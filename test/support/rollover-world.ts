@@ -6,18 +6,23 @@ import { makeCrlPublisher } from '../../src/lifecycle/status/index.js';
 import { statusChangeReader } from '../../src/lifecycle/status/status-changes.pg.js';
 import { makeLeases } from '../../src/platform/db/lease.pg.js';
 import type { Signer } from '../../src/platform/signer.js';
+import { createPlainListener } from '../../src/protocol/cmp/plain-listener.js';
 import { makeCrlDirectory } from '../../src/protocol/crl/crl-directory.js';
+import { listening, openCmp, raOf } from './cmp-world.js';
 import { run, runClient } from './command.js';
 import { type CurlCredential, curlUnit } from './curl-unit.js';
+import type { WorldUnit } from './device-world.js';
 import { type GatewayWorld, startGatewayWorld } from './gateway-world.js';
 import { type OperatorShell, operatorShell } from './operator-shell.js';
-import { type UnitProtocol, unitProtocols } from './unit-protocols.js';
+import { type UnitProtocol, unitProtocols, type Wish } from './unit-protocols.js';
 
 export interface RolloverWorld {
   readonly world: GatewayWorld;
   readonly shell: OperatorShell;
   readonly rest: UnitProtocol;
   readonly est: UnitProtocol;
+  /** With `openssl cmp`; its grant is an order. */
+  readonly cmp: UnitProtocol;
   readonly worker: Signer;
   readonly crlDir: string;
   /** Publishes what is due, as the worker does. */
@@ -37,9 +42,13 @@ export interface RolloverWorld {
 export async function startRolloverWorld(): Promise<RolloverWorld> {
   const world = await startGatewayWorld();
   const { core, token, db, dir, port } = world;
+  const ra = await raOf(world);
+  const cmp = openCmp(world, { core, device: world, macKey: Buffer.alloc(32, 1), ra: () => ra });
+  const plain = createPlainListener(cmp, cmp.handler);
+  const cmpPort = await listening(plain);
   const shell = await operatorShell(core, { dbUrl: db.url, macKey: Buffer.alloc(32, 1) });
   const useAtGateway = async (): Promise<void> => undefined;
-  const { REST: rest, EST: est } = unitProtocols({ dir, port, cmpPort: 0, useAtGateway });
+  const { REST: rest, EST: est, CMP } = unitProtocols({ dir, port, cmpPort, useAtGateway });
   await db.pool.query('UPDATE batch SET unit_count = 1000');
   const crlDir = join(token.dataDir, 'crl');
   mkdirSync(crlDir, { recursive: true });
@@ -61,11 +70,17 @@ export async function startRolloverWorld(): Promise<RolloverWorld> {
     return text;
   };
   const client = curlUnit(dir, world.gatewayPort);
+  const ordered = async ({ id: unitId, lineId }: WorldUnit): Promise<Wish> => {
+    const terms = { kind: 'order', createdBy: 'person:kim', approvedBy: null, lifeSeconds: 86_400 } as const;
+    await world.rooms.enrolment.createGrant({ unitId, lineId, ...terms });
+    return {};
+  };
   return {
     world,
     shell,
     rest,
     est,
+    cmp: CMP,
     worker,
     crlDir,
     femtopki,
@@ -83,7 +98,10 @@ export async function startRolloverWorld(): Promise<RolloverWorld> {
       (await client.call('POST', '/v1/anchors/acks', { as, json: { certificates } })).status,
     activeUnit: async (protocol = rest) => {
       const unit = await world.addUnit();
-      const outcome = await protocol.activate(unit, { code: await world.grant(unit) });
+      const outcome = await protocol.activate(
+        unit,
+        protocol.saysCodes ? { code: await world.grant(unit) } : await ordered(unit),
+      );
       if (outcome.kind !== 'issued') throw new Error(`nothing was issued: ${JSON.stringify(outcome)}`);
       await protocol.confirm(outcome.op);
       return { id: unit.id, op: outcome.op };
@@ -94,6 +112,8 @@ export async function startRolloverWorld(): Promise<RolloverWorld> {
     },
     close: async () => {
       await shell.close();
+      cmp.close();
+      await new Promise((done) => plain.close(done));
       await world.close();
     },
   };

@@ -113,6 +113,10 @@ export function makeApi({ config, trust }) {
     probes: async () => JSON.parse(await call('/v1/probes', undefined)).probes,
     /** @param {{ id: string, session: string, nonce: string, alive: boolean }} answer */
     answerProbe: async (answer) => void (await call('/v1/probes', answer)),
+    /** @returns {Promise<import('./anchors.mjs').Anchors>}  not believed yet */
+    anchors: async () => JSON.parse(await call('/v1/anchors', undefined)),
+    /** @param {readonly string[]} certificates  SHA-256, hex */
+    acknowledgeAnchors: async (certificates) => void (await call('/v1/anchors/acks', { certificates })),
     /** @param {string} url @param {string} etag  of what is there already @returns {Promise<{ der: Buffer | null, etag: string }>} null: the same */
     crl: async (url, etag) => {
       const headers = etag === '' ? {} : { 'if-none-match': etag };

@@ -30,6 +30,7 @@ const CACHED_LEAVES_SURE_MAX = 12;
  * @property {(child: string) => Promise<void>} rekeyChild
  * @property {(type: 'x509' | 'x509_crl' | 'ocsp_response') => Promise<void>} flush
  * @property {() => Promise<X509Certificate[]>} anchors  the self-signed certificates that it was given
+ * @property {(der: Buffer) => Promise<void>} loadCa  as one in between: only a self-signed one ends a chain
  * @property {(issuer: string, caDer: Buffer, file: string) => Promise<void>} offerCrl  where the CRL of a CA lies, in DER
  * @property {Promise<Error>} closed
  * @property {() => void} close
@@ -91,6 +92,9 @@ export async function openCharon(path, onEvent) {
         .slice(0, -1)
         .map((message) => new X509Certificate(/** @type {Buffer} */ (message.get('data'))));
       return roots.filter((root) => root.ca && root.checkIssued(root) && root.verify(root.publicKey));
+    },
+    loadCa: async (der) => {
+      await commands.ask('load-cert', { type: 'X509', flag: 'CA', data: der });
     },
     offerCrl: async (issuer, caDer, file) => {
       // A CRL itself would have to fit into 65,535 octets, and no flush would ever take it out again.

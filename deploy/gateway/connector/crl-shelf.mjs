@@ -21,9 +21,10 @@ const REFRESH_MS = 60_000;
  * @param {import('./config.mjs').Config} deps.config
  * @param {Pick<import('./api.mjs').Api, 'crl'>} deps.api
  * @param {() => import('./charon.mjs').Charon} deps.charon
+ * @param {() => readonly X509Certificate[]} deps.links  roots under charon's anchors
  * @param {(text: string) => void} deps.log
  */
-export function makeCrlShelf({ config, api, charon, log }) {
+export function makeCrlShelf({ config, api, charon, links, log }) {
   /** By the issuer's key identifier. @type {Map<string, { place: CrlPlace, ca: X509Certificate, crl: import('./crl.mjs').Crl | null, etag: string }>} */
   const shelf = new Map();
   mkdirSync(config.crlDir, { recursive: true, mode: 0o700 });
@@ -72,7 +73,7 @@ export function makeCrlShelf({ config, api, charon, log }) {
    * CAs under what charon trusts already are named, because a self-signed one would become an anchor by being named.
    */
   const offer = async () => {
-    const anchors = await charon().anchors();
+    const anchors = [...(await charon().anchors()), ...links()];
     for (const [issuer, { ca, crl }] of shelf) {
       const isUnits = anchors.some(
         (anchor) => anchor.raw.equals(ca.raw) || (ca.checkIssued(anchor) && ca.verify(anchor.publicKey)),

@@ -11,6 +11,7 @@ import { readFileSync } from 'node:fs';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { parseArgs } from 'node:util';
 import { makeAdmission } from './admission.mjs';
+import { makeAnchorKeeper } from './anchors.mjs';
 import { makeApi } from './api.mjs';
 import { openCharon } from './charon.mjs';
 import { readConfig } from './config.mjs';
@@ -44,7 +45,8 @@ async function run(config) {
     if (open === null) throw new Error('charon is away');
     return open;
   };
-  const shelf = makeCrlShelf({ config, api, charon, log });
+  const anchors = makeAnchorKeeper({ config, api, charon, log });
+  const shelf = makeCrlShelf({ config, api, charon, links: anchors.links, log });
   shelf.learn(state.feed().places);
   const snapshots = config.snapshotSeconds === 0 ? null : makeSnapshotKeeper({ config, api, trust, shelf, log });
   const reporter = startSessionReporter({ api, log, signal });
@@ -70,6 +72,7 @@ async function run(config) {
       'the CRL lists its certificate',
     ),
   );
+  anchors.startLooking(signal);
   void snapshots?.run(signal);
   const stop = () => stopping.abort();
   process.once('SIGTERM', stop).once('SIGINT', stop);
@@ -86,10 +89,12 @@ async function run(config) {
         admission.take(event);
       };
       open = await openCharon(config.vici, take);
+      await anchors.offer();
       await shelf.offer();
       await admission.takeStock();
       hasStock = true;
       for (const event of early) take(event);
+      void anchors.round();
       follower ??= startFeedFollower({ api, admission, shelf, snapshots, state, log, signal });
       log(`watches ${config.vici} for ${config.gateway}; ${admission.size()} sessions`);
       const { message } = await open.closed;

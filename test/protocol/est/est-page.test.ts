@@ -1,9 +1,7 @@
 /** docs/est.md says what is true: its commands are run as they stand, in a unit's own directory. */
-import { copyFileSync, mkdirSync } from 'node:fs';
-import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
-import { runClient } from '../../support/command.js';
 import { type DeviceWorld, startDeviceWorld, type WorldUnit } from '../../support/device-world.js';
+import { runEstPage } from '../../support/est-page.js';
 import { pageCommands } from '../../support/page-commands.js';
 
 let world: DeviceWorld;
@@ -17,17 +15,8 @@ beforeAll(async () => {
 });
 afterAll(() => world.close());
 
-/** What the factory leaves on a unit, and one script in it. */
 async function runAsUnit(who: WorldUnit, commands: string): Promise<string> {
-  const flash = join(world.dir, `flash-${who.serialNumber}`);
-  mkdirSync(flash);
-  for (const name of ['services-root.pem', 'access-root.pem']) copyFileSync(join(world.dir, name), join(flash, name));
-  copyFileSync(who.pemFile, join(flash, 'bootstrap.pem'));
-  copyFileSync(who.keyFile, join(flash, 'bootstrap.key'));
-  const script = commands
-    .replaceAll('localhost:8443', `localhost:${world.port}`)
-    .replaceAll('XXXX-XXXX-XXXX-XXXX', await world.grant(who));
-  const { code, text } = await runClient('bash', ['-euo', 'pipefail', '-c', `cd ${flash}\n${script}`]);
+  const { code, text } = await runEstPage(world, who, commands);
   expect([code, text]).toEqual([0, expect.any(String)]);
   return text;
 }

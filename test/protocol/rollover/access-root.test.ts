@@ -13,18 +13,22 @@ import { ceremonyWatch } from '../../../src/apps/worker-ceremonies.js';
 import { hierarchyPath } from '../../../src/platform/hsm/hierarchy.js';
 import { run, runClient } from '../../support/command.js';
 import type { CurlCredential } from '../../support/curl-unit.js';
+import { runEstPage } from '../../support/est-page.js';
 import { extend } from '../../support/extension.js';
+import { pageCommands } from '../../support/page-commands.js';
 import { type RolloverWorld, startRolloverWorld } from '../../support/rollover-world.js';
 
 let rollover: RolloverWorld;
 let gateway: CurlCredential;
 let sleeper: FemtocellDeps;
 let estUnit: CurlCredential;
+let cmpUnit: CurlCredential;
 beforeAll(async () => {
   rollover = await startRolloverWorld();
   gateway = await rollover.world.addGateway('segw-1');
   sleeper = await agentUnit();
   estUnit = (await rollover.activeUnit(rollover.est)).op;
+  cmpUnit = (await rollover.activeUnit(rollover.cmp)).op;
 }, 60_000);
 afterAll(() => rollover.close());
 
@@ -119,12 +123,27 @@ test('a root that no trusted one has signed is not believed, and the certificate
   expect(loadState(sleeper.files)?.accessRoots).toHaveLength(1);
 }, 60_000);
 
-test('a unit that speaks EST renews across the switch', async () => {
-  expect(rollover.issuerOf(estUnit)).toBe('device-ca-1');
-  const renewed = await rollover.est.renew(estUnit);
-  if (renewed.kind !== 'issued') throw new Error(JSON.stringify(renewed));
-  expect(rollover.issuerOf(renewed.op)).toBe('device-ca-3');
+test('units that speak EST and CMP renew across the switch; openssl cmp trusts the old root alone, and takes it', async () => {
+  for (const [protocol, op] of [
+    [rollover.est, estUnit],
+    [rollover.cmp, cmpUnit],
+  ] as const) {
+    expect([protocol.name, rollover.issuerOf(op)]).toEqual([protocol.name, 'device-ca-1']);
+    const renewed = await protocol.renew(op);
+    if (renewed.kind !== 'issued') throw new Error(JSON.stringify(renewed));
+    expect([protocol.name, rollover.issuerOf(renewed.op)]).toEqual([protocol.name, 'device-ca-3']);
+  }
 });
+
+test.each(['With curl and openssl', 'With strongSwan'])(
+  'the commands of docs/est.md, %s, hold for a unit that knows the old root alone',
+  async (heading) => {
+    const { world } = rollover;
+    const { code, text } = await runEstPage(world, await world.addUnit(), pageCommands('est.md', heading));
+    expect([code, text]).toEqual([0, expect.stringContaining('.pem: OK')]);
+  },
+  60_000,
+);
 
 test('a signer killed in the middle costs a renewal nothing but time', async () => {
   const { token } = rollover.world;
@@ -155,10 +174,74 @@ test('EST cacerts has both roots and both links, and doctor names the overlap', 
     'Access Root by Access Root',
     'Access Root by Access Root 2',
   ]);
-  const { evidence } = await rolloverState(world.db.url);
+  const { evidence } = await rolloverState(world.db.url, null);
   expect(evidence).toContain('access-root-2 overlaps with access-root');
   expect(evidence).toContain('device-ca-2 is not acknowledged by segw-1');
 });
+
+test('doctor sees a key that may sign although its CA has stopped, and one that is barred too early', async () => {
+  const { url } = rollover.world.db;
+  const about = (...barred: string[]) => rolloverState(url, barred);
+  const open = await about();
+  expect(open).toMatchObject({ severity: 'warning', nextStep: expect.stringContaining('ca bar device-ca-1') });
+  expect(open.evidence).toContain('device-ca-1 is closing, and the signer may still use its key');
+  expect((await about('device-ca-1')).evidence).not.toMatch(/its key/);
+  expect(await about('device-ca-1', 'device-ca-3')).toMatchObject({
+    severity: 'critical',
+    evidence: expect.stringContaining('device-ca-3 is active, and its key is barred'),
+  });
+  expect((await rolloverState(url, null)).evidence).not.toMatch(/its key/);
+});
+
+test('the old root is retired when nothing under it is left; who sleeps on comes to the new one all the same', async () => {
+  const { world, femtopki } = rollover;
+  const { caOffice } = world.core;
+  const asked = femtopki(
+    'operator',
+    'ca',
+    'request',
+    '--act',
+    'retire',
+    'access-root',
+    '--reason',
+    'over',
+    '-o',
+    'json',
+  );
+  const { id } = JSON.parse(await asked) as { id: number };
+  await femtopki('approver', 'approval', 'approve', String(id));
+  const retire = () =>
+    femtopki('operator', 'ca', 'retire', 'access-root', '--reason', 'over', '--approval', String(id), '-o', 'json');
+  await expect(retire()).rejects.toThrow(
+    /device-ca-1 \(closing\), device-ca-2 \(spare\), device-ca-4 \(spare\) under access-root are not retired/,
+  );
+  for (const label of ['device-ca-2', 'device-ca-4']) {
+    await caOffice.retire({ label, reason: 'over', actor: 'person:operator' }, alone);
+  }
+  await endCertificatesOf('device-ca-1', 'device-ca-2', 'device-ca-4');
+  expect((await caOffice.settleClosing()).sort()).toEqual(['device-ca-1', 'device-ca-2', 'device-ca-4']);
+  expect(JSON.parse(await retire())).toMatchObject({ label: 'access-root', state: 'retired' });
+
+  const shown = await world.client.call('GET', '/v1/anchors', { as: gateway });
+  expect(shown.body).toMatchObject({ roots: [{ label: 'access-root-2' }], links: [{ to: 'access-root-2' }] });
+  const state = loadState(sleeper.files);
+  if (state === null) throw new Error('no state');
+  const { accessRoots: _learnt, ...asleep } = state;
+  saveState(sleeper.files, asleep);
+  expect(await step(sleeper, { renewNow: true })).toMatchObject({ did: 'renewed' });
+  expect(loadState(sleeper.files)?.accessRoots).toHaveLength(1);
+  const { op } = await rollover.activeUnit(rollover.cmp);
+  expect(rollover.issuerOf(op)).toBe('device-ca-3');
+}, 60_000);
+
+/** As if their life were over, and the minute in which another process may not know yet. */
+async function endCertificatesOf(...labels: string[]): Promise<void> {
+  const { pool } = rollover.world.db;
+  const of = 'issuer_id IN (SELECT id FROM issuer WHERE label = ANY ($1))';
+  await pool.query(`UPDATE issuer SET closed_at = now() - interval '2 minutes' WHERE label = ANY ($1)`, [labels]);
+  await pool.query(`DELETE FROM revoked_certificate WHERE ${of}`, [labels]);
+  await pool.query(`DELETE FROM certificate WHERE not_after > now() AND ${of}`, [labels]);
+}
 
 function fail(): never {
   throw new Error('no state');

@@ -59,9 +59,11 @@ async function nextCrl(label: string): Promise<Buffer> {
 
 describe('a spare Device CA (HSM-4, H11)', () => {
   let old: { id: number; op: CurlCredential };
+  let oldByCmp: { id: number; op: CurlCredential };
 
   test('is not taken into use before its CRL is published and every gateway has acknowledged it', async () => {
     old = await rollover.activeUnit();
+    oldByCmp = await rollover.activeUnit(rollover.cmp);
     const activate = () => office().activate({ label: 'device-ca-2', actor: 'person:operator' }, alone);
     await expect(activate()).rejects.toMatchObject({ code: 'STATE_CONFLICT', message: expect.stringContaining('CRL') });
     await rollover.publish();
@@ -104,9 +106,15 @@ describe('a spare Device CA (HSM-4, H11)', () => {
     await office().retire({ label: 'device-ca-1', reason: 'ends in spring', actor: 'person:operator' }, alone);
     expect(await issuersOf(3, 2)).toEqual(['device-ca-2']);
     expect(rollover.issuerOf(old.op)).toBe('device-ca-1');
-    const renewed = await rollover.rest.renew(old.op);
-    if (renewed.kind !== 'issued') throw new Error(JSON.stringify(renewed));
-    expect(rollover.issuerOf(renewed.op)).toBe('device-ca-2');
+    for (const [protocol, { op }] of [
+      [rollover.rest, old],
+      [rollover.cmp, oldByCmp],
+    ] as const) {
+      expect([protocol.name, rollover.issuerOf(op)]).toEqual([protocol.name, 'device-ca-1']);
+      const renewed = await protocol.renew(op);
+      if (renewed.kind !== 'issued') throw new Error(JSON.stringify(renewed));
+      expect([protocol.name, rollover.issuerOf(renewed.op)]).toEqual([protocol.name, 'device-ca-2']);
+    }
   });
 
   test('its certificates and its CRL go on, openssl verifies both CAs’ leaves, and the table says until when', async () => {
