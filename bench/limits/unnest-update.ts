@@ -2,7 +2,7 @@
  * The least that changing a row costs: `UPDATE … FROM unnest` on a table of the same shape, with the same indexes and as many
  * rows, in as many transactions. Nothing else is read, decided, recorded or told.
  */
-import { byteaArray } from '../../src/platform/db/bytea-array.js';
+import { byteaArray } from '../../src/platform/db/binary-array.js';
 import type { Pool } from '../../src/platform/db/pool.pg.js';
 
 /** `unit`: the one table whose rows an order changes. `status`: the shape of a certificate's row that the CRL is made of. */

@@ -1,5 +1,5 @@
 import { FemtoError } from '../platform/errors.js';
-import { decodeOid, TAG } from './der.js';
+import { decodeOid, knownOid, TAG } from './der.js';
 
 /** One TLV found in a larger buffer; nothing is copied. */
 export interface DerElement {
@@ -132,6 +132,8 @@ export function booleanValue(content: Buffer, what: string): boolean {
 }
 
 export function oidValue(content: Buffer, what: string): string {
+  const known = knownOid(content);
+  if (known !== undefined) return known;
   if (!isOidContent(content)) throw badDer(what, 'has a malformed OBJECT IDENTIFIER');
   return decodeOid(content);
 }

@@ -4,6 +4,7 @@
  *
  * @see ITU-T X.690 (02/2021) sections 8, 10, 11
  */
+import { OID } from './oids.js';
 
 export const TAG = {
   BOOLEAN: 0x01,
@@ -111,8 +112,12 @@ function unsignedContent(bytes: Uint8Array): Buffer {
   return Buffer.concat([Buffer.from([0]), minimal]);
 }
 
-/** OBJECT IDENTIFIER from its dotted form. */
+/** OBJECT IDENTIFIER from its dotted form. The same bytes for the same text: nobody writes into them. */
 export function oid(dotted: string): Buffer {
+  return KNOWN_OIDS.encoded.get(dotted) ?? encodeOid(dotted);
+}
+
+function encodeOid(dotted: string): Buffer {
   const arcs = dotted.split('.').map((arc) => BigInt(arc));
   const [first = 0n, second = 0n, ...rest] = arcs;
   const octets: number[] = [];
@@ -140,6 +145,11 @@ export function decodeOid(content: Uint8Array): string {
     arc = 0n;
   }
   return arcs.join('.');
+}
+
+/** Dotted form of the content octets of an OBJECT IDENTIFIER that this product names; undefined for any other. */
+export function knownOid(content: Buffer): string | undefined {
+  return KNOWN_OIDS.decoded.get(content.toString('latin1'));
 }
 
 export function octetString(...parts: readonly Uint8Array[]): Buffer {
@@ -215,3 +225,10 @@ export function explicitTag(tagNumber: number, ...parts: readonly Uint8Array[]):
 export function implicitTag(tagNumber: number, content: Uint8Array): Buffer {
   return tlv(0x80 | tagNumber, content);
 }
+
+/** Reading or writing one takes a dozen big numbers, and a certificate has some twenty: those that we name are kept ready. */
+const KNOWN_OIDS = ((): { encoded: ReadonlyMap<string, Buffer>; decoded: ReadonlyMap<string, string> } => {
+  const encoded = new Map(Object.values(OID).map((dotted) => [dotted, encodeOid(dotted)]));
+  const decoded = new Map([...encoded].map(([dotted, der]) => [der.toString('latin1', 2), dotted]));
+  return { encoded, decoded };
+})();

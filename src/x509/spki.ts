@@ -1,4 +1,4 @@
-import { createHash, createPublicKey, type KeyObject } from 'node:crypto';
+import { createPublicKey, hash, type KeyObject } from 'node:crypto';
 import { FemtoError } from '../platform/errors.js';
 import { nullValue, oid, sequence, TAG } from './der.js';
 import { checkMinimalInteger, DerReader, readDer, wholeOctets } from './der-reader.js';
@@ -95,8 +95,8 @@ function describeKey(algorithm: KeyAlgorithm, spkiDer: Buffer, keyBits: Buffer):
   return {
     algorithm,
     spkiDer,
-    spkiHash: createHash('sha256').update(spkiDer).digest(),
-    keyIdentifier: createHash('sha1').update(keyBits).digest(),
+    spkiHash: hash('sha256', spkiDer, 'buffer'),
+    keyIdentifier: hash('sha1', keyBits, 'buffer'),
     keyBits,
   };
 }

@@ -1,7 +1,7 @@
 import { randomBytes, randomUUID } from 'node:crypto';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { pgRenewalStore } from '../../src/lifecycle/renewal/renewal-store.pg.js';
-import { byteaArray } from '../../src/platform/db/bytea-array.js';
+import { byteaArray } from '../../src/platform/db/binary-array.js';
 import { oneOf } from '../../src/platform/db/set-statement.js';
 import type { Transaction, Transactor } from '../../src/platform/db/transaction.js';
 import { transactorOf } from '../../src/platform/db/transaction.pg.js';

@@ -1,4 +1,4 @@
-import { byteaArray } from '../../platform/db/bytea-array.js';
+import { byteaArray } from '../../platform/db/binary-array.js';
 import { plainArray } from '../../platform/db/plain-array.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import { homeOf } from '../../platform/net/ip-address.js';

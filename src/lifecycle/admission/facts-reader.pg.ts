@@ -1,4 +1,4 @@
-import { byteaArray } from '../../platform/db/bytea-array.js';
+import { byteaArray } from '../../platform/db/binary-array.js';
 import { plainArray } from '../../platform/db/plain-array.js';
 import type { SlotState, UnitState } from '../model/index.js';
 import type { AdmissionReader, KnownFacts, KnownSlot, KnownUnit } from './facts.js';

@@ -1,4 +1,4 @@
-import { byteaArray } from '../../platform/db/bytea-array.js';
+import { byteaArray } from '../../platform/db/binary-array.js';
 import { plainArray } from '../../platform/db/plain-array.js';
 import type { SessionStore } from './session-store.js';
 

@@ -53,8 +53,9 @@ export async function giveBootstrap(
   if (!verifyPossession(request))
     throw new FemtoError('POP_FAIL', 'The request is not signed by the key it carries; make it anew.');
   checkWishes(request, { fqdn: unit.fqdn });
-  // The same key again gets the same certificate.
-  const stored = await storedCertificate(deps, unit, request);
+  // The same key again gets the same certificate. A unit that was never given one has none; should that change just now,
+  // issuance sees it.
+  const stored = unit.state === 'MANIFESTED' ? null : await storedCertificate(deps, unit, request);
   if (stored !== null) return { certificate: stored, chain: await chainOf(deps, stored), repeated: true };
   if (unit.state === 'BOOTSTRAPPED' && !right.coversRework) throw reworkNeeded();
   // Recorded intent, token, record.
@@ -93,6 +94,7 @@ async function issueBootstrap(
     successor: null,
     actor,
     facts: { ...right.facts, batchId: unit.batchId, rework },
+    ...(rework ? {} : { hooksTogether: true }),
     withIntent: async (tx) => {
       const now = await deps.registry.unitById(tx, unit.id, { lock: 'update' });
       if (now?.state !== unit.state) throw new FemtoError('STATE_CONFLICT', 'The unit changed meanwhile; ask again.');

@@ -1,4 +1,4 @@
-import { byteaArray } from '../../platform/db/bytea-array.js';
+import { byteaArray } from '../../platform/db/binary-array.js';
 import { oneOf } from '../../platform/db/set-statement.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { CertificateRecord } from '../model/index.js';

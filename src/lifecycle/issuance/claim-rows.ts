@@ -6,6 +6,7 @@ import { claimKeys, keyClaimOf } from './claim-keys.js';
 import type { Draft } from './draft-certificate.js';
 import type { IssuanceStore, LockedUnit, SlotClaim } from './issuance-store.js';
 import { subjectOf } from './ledger-facts.js';
+import { type Hook, inSavepoint, runHooks } from './run-hooks.js';
 
 /** What one T1 knows: its instant, the locked units, and who was refused. */
 export interface Claiming {
@@ -43,14 +44,18 @@ function changesOthers({ request: { successor } }: Draft): boolean {
 
 async function claimAlone(store: IssuanceStore, draft: Draft, claiming: Claiming): Promise<void> {
   const entries: LedgerEntry[] = [];
-  const error = await inSavepoint(store, claiming.tx, 'one_row', async () => {
-    await makeRoom(store, draft, { ...claiming, entries });
-    await claimTogether(store, [draft], { ...claiming, entries });
-    const refusal = claiming.refused.get(draft.attemptId);
-    if (refusal !== undefined) throw refusal;
-  });
-  if (error === null) claiming.entries.push(...entries);
-  else refuse(draft, error, claiming);
+  try {
+    await inSavepoint(claiming.tx, async () => {
+      await makeRoom(store, draft, { ...claiming, entries });
+      await claimTogether(store, [draft], { ...claiming, entries });
+      const refusal = claiming.refused.get(draft.attemptId);
+      if (refusal !== undefined) throw refusal;
+    });
+    claiming.entries.push(...entries);
+  } catch (thrown) {
+    if (store.faultOf(thrown) === 'transaction') throw thrown;
+    refuse(draft, asFemtoError(thrown), claiming);
+  }
 }
 
 async function claimTogether(store: IssuanceStore, drafts: readonly Draft[], claiming: Claiming): Promise<void> {
@@ -66,35 +71,15 @@ async function claimTogether(store: IssuanceStore, drafts: readonly Draft[], cla
     if (slotId !== undefined) slotIds.set(draft.attemptId, slotId);
     else if (draft.request.successor !== null) refuse(draft, slotTaken(), claiming);
   }
-  for (const draft of keyed) {
+  const hooks = keyed.flatMap((draft): Hook[] => {
     const { withIntent } = draft.request;
-    if (withIntent === undefined || refused.has(draft.attemptId)) continue;
-    const error = await inSavepoint(store, tx, 'hook', () => withIntent(tx, draft.attemptId));
-    if (error !== null) refused.set(draft.attemptId, error);
-  }
+    if (withIntent === undefined || refused.has(draft.attemptId)) return [];
+    return [{ draft, work: (inside) => withIntent(inside, draft.attemptId) }];
+  });
+  for (const [attemptId, error] of await runHooks(store, tx, hooks)) refused.set(attemptId, error);
   await undoRefused(store, keyed, claiming);
   const following = claims.filter(({ attemptId, generation }) => generation > 1 && !refused.has(attemptId));
   if (following.length > 0) await confirmPredecessors(store, following, claiming);
-}
-
-/** Null when the work stands; otherwise it was rolled back and this is why. */
-async function inSavepoint(
-  store: IssuanceStore,
-  tx: Transaction,
-  name: 'one_row' | 'hook',
-  work: () => Promise<void>,
-): Promise<FemtoError | null> {
-  await tx.query(`SAVEPOINT ${name}`);
-  try {
-    await work();
-    await tx.query(`RELEASE SAVEPOINT ${name}`);
-    return null;
-  } catch (thrown) {
-    // Anything else is this row's own; if the connection is gone the next statement fails and so does T1.
-    if (store.faultOf(thrown) === 'transaction') throw thrown;
-    await tx.query(`ROLLBACK TO SAVEPOINT ${name}`);
-    return asFemtoError(thrown);
-  }
 }
 
 /** Nothing was signed for them, so keys and slots go back to what they were. */

@@ -1,5 +1,13 @@
 import pg from 'pg';
-import { byteaArray } from '../../platform/db/bytea-array.js';
+import {
+  boolArray,
+  byteaArray,
+  int4Array,
+  int8Array,
+  textArray,
+  timestamptzArray,
+  uuidArray,
+} from '../../platform/db/binary-array.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { CertificateRecord } from '../model/index.js';
 import type {
@@ -21,7 +29,7 @@ export const issuanceStore: IssuanceStore = {
     const { rows } = await tx.query<LockedUnit & { id: number }>(
       `SELECT id, serial_number AS "serialNumber", state, revocation_epoch AS "revocationEpoch"
        FROM unit WHERE id = ANY($1::int[]) ORDER BY id FOR NO KEY UPDATE`,
-      [unitIds],
+      [int4Array(unitIds)],
     );
     return new Map(rows.map((row) => [row.id, row]));
   },
@@ -63,11 +71,11 @@ export const issuanceStore: IssuanceStore = {
     await tx.query(
       `INSERT INTO lineage (unit_id, state, opened_at) SELECT unit_id, 'open', $2 FROM unnest($1::int[]) AS u(unit_id)
        ON CONFLICT (unit_id) WHERE state <> 'closed' DO NOTHING`,
-      [unitIds, at],
+      [int4Array(unitIds), at],
     );
     const { rows } = await tx.query<{ id: number; unitId: number }>(
       `SELECT id, unit_id AS "unitId" FROM lineage WHERE unit_id = ANY($1::int[]) AND state = 'open'`,
-      [unitIds],
+      [int4Array(unitIds)],
     );
     return new Map(rows.map(({ id, unitId }) => [unitId, id]));
   },
@@ -151,11 +159,11 @@ const STALE_COLUMNS = `i.attempt_id AS "attemptId", i.created_at AS "createdAt",
 async function claimKeys(tx: Transaction, claims: readonly KeyClaim[]): Promise<Map<string, KeyHolder>> {
   const columns = [
     byteaArray(claims.map((claim) => claim.spkiHash)),
-    claims.map((claim) => claim.unitId),
-    claims.map((claim) => claim.ownerKind),
-    claims.map((claim) => claim.ownerName),
-    claims.map((claim) => claim.attemptId),
-    claims.map((claim) => claim.at),
+    int4Array(claims.map((claim) => claim.unitId)),
+    textArray(claims.map((claim) => claim.ownerKind)),
+    textArray(claims.map((claim) => claim.ownerName)),
+    uuidArray(claims.map((claim) => claim.attemptId)),
+    timestamptzArray(claims.map((claim) => claim.at)),
   ];
   // In key order, so that two flushes with crossed keys wait for each other instead of deadlocking.
   const { rows: mine } = await tx.query<{ id: string }>(
@@ -206,19 +214,19 @@ async function claimSlots(tx: Transaction, claims: readonly SlotClaim[]): Promis
      ON CONFLICT (lineage_id, generation, void_id) DO NOTHING
      RETURNING id, attempt_id AS "attemptId"`,
     [
-      claims.map((claim) => claim.lineageId),
-      claims.map((claim) => claim.unitId),
-      claims.map((claim) => claim.generation),
+      int8Array(claims.map((claim) => claim.lineageId)),
+      int4Array(claims.map((claim) => claim.unitId)),
+      int4Array(claims.map((claim) => claim.generation)),
       byteaArray(claims.map((claim) => claim.spkiHash)),
-      claims.map((claim) => claim.issuerId),
+      int4Array(claims.map((claim) => claim.issuerId)),
       byteaArray(claims.map((claim) => claim.serial)),
-      claims.map((claim) => claim.notBefore),
-      claims.map((claim) => claim.notAfter),
-      claims.map((claim) => claim.attemptId),
-      claims.map((claim) => claim.preissued),
-      claims.map((claim) => claim.renewFrom),
-      claims.map((claim) => claim.renewUntil),
-      claims.map((claim) => claim.at),
+      timestamptzArray(claims.map((claim) => claim.notBefore)),
+      timestamptzArray(claims.map((claim) => claim.notAfter)),
+      uuidArray(claims.map((claim) => claim.attemptId)),
+      boolArray(claims.map((claim) => claim.preissued)),
+      timestamptzArray(claims.map((claim) => claim.renewFrom)),
+      timestamptzArray(claims.map((claim) => claim.renewUntil)),
+      timestamptzArray(claims.map((claim) => claim.at)),
     ],
   );
   return new Map(rows.map(({ id, attemptId }) => [attemptId, id]));
@@ -231,19 +239,19 @@ async function insertIntents(tx: Transaction, intents: readonly Intent[]): Promi
      SELECT *, 'signing' FROM unnest($1::uuid[], $2::timestamptz[], $3::int[], $4::bytea[], $5::text[], $6::int[],
        $7::int[], $8::bytea[], $9::timestamptz[], $10::bytea[], $11::bytea[], $12::bigint[], $13::int[])`,
     [
-      intents.map((intent) => intent.attemptId),
-      intents.map((intent) => intent.createdAt),
-      intents.map((intent) => intent.issuerId),
+      uuidArray(intents.map((intent) => intent.attemptId)),
+      timestamptzArray(intents.map((intent) => intent.createdAt)),
+      int4Array(intents.map((intent) => intent.issuerId)),
       byteaArray(intents.map((intent) => intent.serial)),
-      intents.map((intent) => intent.purpose),
-      intents.map((intent) => intent.unitId),
-      intents.map((intent) => intent.machineId),
+      textArray(intents.map((intent) => intent.purpose)),
+      int4Array(intents.map((intent) => intent.unitId)),
+      int4Array(intents.map((intent) => intent.machineId)),
       byteaArray(intents.map((intent) => intent.spkiHash)),
-      intents.map((intent) => intent.notAfter),
+      timestamptzArray(intents.map((intent) => intent.notAfter)),
       byteaArray(intents.map((intent) => intent.tbs)),
       byteaArray(intents.map((intent) => intent.tbsHash)),
-      intents.map((intent) => intent.slotId),
-      intents.map((intent) => intent.revocationEpoch),
+      int8Array(intents.map((intent) => intent.slotId)),
+      int4Array(intents.map((intent) => intent.revocationEpoch)),
     ],
   );
 }
@@ -257,7 +265,7 @@ async function recordIssued(
   const { rows } = await tx.query<{ id: string }>(
     `UPDATE issuance_intent SET state = 'issued', decided_at = $3
      WHERE created_at = $1 AND attempt_id = ANY($2::uuid[]) AND state = 'signing' RETURNING attempt_id AS id`,
-    [createdAt, certificates.map((certificate) => certificate.attemptId), certificates[0]?.issuedAt],
+    [createdAt, uuidArray(certificates.map((certificate) => certificate.attemptId)), certificates[0]?.issuedAt],
   );
   const signing = new Set(rows.map(({ id }) => id));
   const recorded = certificates.filter((certificate) => signing.has(certificate.attemptId));
@@ -269,18 +277,18 @@ async function recordIssued(
      SELECT * FROM unnest($1::timestamptz[], $2::int[], $3::bytea[], $4::text[], $5::int[], $6::int[], $7::bigint[],
        $8::int[], $9::bytea[], $10::timestamptz[], $11::uuid[], $12::timestamptz[], $13::bytea[])`,
     [
-      recorded.map((certificate) => certificate.notAfter),
-      recorded.map((certificate) => certificate.issuerId),
+      timestamptzArray(recorded.map((certificate) => certificate.notAfter)),
+      int4Array(recorded.map((certificate) => certificate.issuerId)),
       byteaArray(recorded.map((certificate) => certificate.serial)),
-      recorded.map((certificate) => certificate.purpose),
-      recorded.map((certificate) => certificate.unitId),
-      recorded.map((certificate) => certificate.machineId),
-      recorded.map((certificate) => certificate.slotId),
-      recorded.map((certificate) => certificate.generation),
+      textArray(recorded.map((certificate) => certificate.purpose)),
+      int4Array(recorded.map((certificate) => certificate.unitId)),
+      int4Array(recorded.map((certificate) => certificate.machineId)),
+      int8Array(recorded.map((certificate) => certificate.slotId)),
+      int4Array(recorded.map((certificate) => certificate.generation)),
       byteaArray(recorded.map((certificate) => certificate.spkiHash)),
-      recorded.map((certificate) => certificate.notBefore),
-      recorded.map((certificate) => certificate.attemptId),
-      recorded.map((certificate) => certificate.issuedAt),
+      timestamptzArray(recorded.map((certificate) => certificate.notBefore)),
+      uuidArray(recorded.map((certificate) => certificate.attemptId)),
+      timestamptzArray(recorded.map((certificate) => certificate.issuedAt)),
       byteaArray(recorded.map((certificate) => certificate.der)),
     ],
   );
@@ -295,7 +303,7 @@ async function settleSlots(tx: Transaction, certificates: readonly CertificateRe
     `WITH settled AS (
        UPDATE lineage_slot SET state = 'pending' WHERE id = ANY($1::bigint[]) AND state = 'signing' RETURNING id, renew_from)
      INSERT INTO renewal_due (due_at, slot_id) SELECT renew_from, id FROM settled`,
-    [slotIds],
+    [int8Array(slotIds)],
   );
   // Intent and slot always move together; a difference means that somebody else writes slots.
   if (rowCount !== slotIds.length) throw new Error('an intent was signing while its slot was not');

@@ -34,6 +34,11 @@ export interface ApprovedRequest {
   readonly withIntent?: (tx: Transaction, attemptId: string) => Promise<void>;
   /** Runs inside T2, e.g. the unit's state change. */
   readonly withIssued?: (tx: Transaction, certificate: CertificateRecord) => Promise<void>;
+  /**
+   * The hooks of a flush may run side by side, sharing their statements: they look at nothing but their own unit's rows, or
+   * at what is counted in one statement. Where one of them throws all are undone and it runs alone. Default: each alone.
+   */
+  readonly hooksTogether?: true;
   /** Facts for the ledger beside the standard ones. */
   readonly facts?: LedgerEntry['body'];
   /**

@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import { serialHex } from '../../x509/serial.js';
 import type { Draft } from './draft-certificate.js';
 
@@ -35,5 +35,5 @@ export function certificateFacts(
 }
 
 function sha256Hex(bytes: Buffer): string {
-  return createHash('sha256').update(bytes).digest('hex');
+  return hash('sha256', bytes, 'hex');
 }

@@ -1,7 +1,8 @@
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { Clock } from '../../platform/clock.js';
+import { oneOf } from '../../platform/db/set-statement.js';
 import type { Transaction, Transactor } from '../../platform/db/transaction.js';
-import { asFemtoError, FemtoError } from '../../platform/errors.js';
+import { FemtoError } from '../../platform/errors.js';
 import { failpoint, failpointAfter } from '../../platform/failpoint.js';
 import type { Ledger } from '../../platform/ledger/ledger.js';
 import type { Draft } from './draft-certificate.js';
@@ -9,6 +10,7 @@ import type { IssuanceOutcome, IssuedCertificate } from './issuance.js';
 import type { IssuanceStore, LockedUnit } from './issuance-store.js';
 import { certificateFacts, subjectOf } from './ledger-facts.js';
 import { unitFault } from './record-intents.js';
+import { type Hook, runHooks } from './run-hooks.js';
 
 export interface RecordDeps {
   readonly transactor: Transactor;
@@ -140,10 +142,9 @@ async function recordInTransaction(
     return fault === null;
   });
   const at = deps.clock.now();
-  const record = async (some: readonly SignedDraft[]): Promise<void> => {
-    if (some.length === 0) return;
+  const record = async (inside: Transaction, some: readonly SignedDraft[]): Promise<readonly undefined[]> => {
     const certificates = some.map((row) => recordOf(row, at));
-    const issued = await deps.store.recordIssued(tx, createdAt, certificates);
+    const issued = await deps.store.recordIssued(inside, createdAt, certificates);
     const entries = some.flatMap(({ draft, der }) => {
       if (!issued.has(draft.attemptId)) return [];
       const unit = draft.request.unitId === null ? null : (units.get(draft.request.unitId) ?? null);
@@ -151,39 +152,29 @@ async function recordInTransaction(
         { kind: 'certificate.issued', subject: subjectOf(draft, unit), at, body: certificateFacts(draft, { der }) },
       ];
     });
-    await deps.ledger.append(tx, entries);
+    await deps.ledger.append(inside, entries);
     for (const certificate of certificates) {
       if (issued.has(certificate.attemptId)) outcomes.set(certificate.attemptId, { ok: true, certificate });
     }
+    return some.map(() => undefined);
   };
-  await record(fit.filter(({ draft }) => draft.request.withIssued === undefined));
-  for (const row of fit.filter(({ draft }) => draft.request.withIssued !== undefined)) {
-    await recordWithHook(deps.store, tx, row, record, outcomes);
-  }
+  const plain = fit.filter(({ draft }) => draft.request.withIssued === undefined);
+  if (plain.length > 0) await record(tx, plain);
+  const recordOne = oneOf(record);
+  const hooks = fit.flatMap((row): Hook[] => {
+    const { withIssued } = row.draft.request;
+    if (withIssued === undefined) return [];
+    // The hook and its certificate stand or fall together, apart from their neighbours.
+    const work = async (inside: Transaction): Promise<void> => {
+      await recordOne(inside, row);
+      const outcome = outcomes.get(row.draft.attemptId);
+      if (outcome?.ok) await withIssued(inside, outcome.certificate);
+    };
+    return [{ draft: row.draft, work }];
+  });
+  for (const [id, error] of await runHooks(deps.store, tx, hooks)) outcomes.set(id, { ok: false, error });
   await failpoint('before-issue-commit');
   return outcomes;
-}
-
-/** The hook and its certificate stand or fall together, apart from their neighbours. */
-async function recordWithHook(
-  store: IssuanceStore,
-  tx: Transaction,
-  row: SignedDraft,
-  record: (rows: readonly SignedDraft[]) => Promise<void>,
-  outcomes: Map<string, IssuanceOutcome>,
-): Promise<void> {
-  const { attemptId, request } = row.draft;
-  await tx.query('SAVEPOINT one_row');
-  try {
-    await record([row]);
-    const outcome = outcomes.get(attemptId);
-    if (outcome?.ok) await request.withIssued?.(tx, outcome.certificate);
-    await tx.query('RELEASE SAVEPOINT one_row');
-  } catch (thrown) {
-    if (store.faultOf(thrown) === 'transaction') throw thrown;
-    await tx.query('ROLLBACK TO SAVEPOINT one_row');
-    outcomes.set(attemptId, { ok: false, error: asFemtoError(thrown) });
-  }
 }
 
 function recordOf({ draft, slotId, der }: SignedDraft, issuedAt: Date): IssuedCertificate {

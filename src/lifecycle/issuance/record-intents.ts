@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
 import type { Ledger, LedgerEntry } from '../../platform/ledger/ledger.js';
@@ -101,7 +101,7 @@ function intentOf(draft: Draft, claiming: Claiming) {
     spkiHash: request.spki.spkiHash,
     notAfter: draft.notAfter,
     tbs: draft.linted.tbsDer,
-    tbsHash: createHash('sha256').update(draft.linted.tbsDer).digest(),
+    tbsHash: hash('sha256', draft.linted.tbsDer, 'buffer'),
     slotId: slotIdOf(draft, claiming),
     revocationEpoch: request.revocationEpoch,
   };

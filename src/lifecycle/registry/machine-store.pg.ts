@@ -1,3 +1,6 @@
+import { byteaArray } from '../../platform/db/binary-array.js';
+import { oneOf } from '../../platform/db/set-statement.js';
+import type { Transaction } from '../../platform/db/transaction.js';
 import type { Machine } from './machine.js';
 import type { MachineStore } from './machine-store.js';
 
@@ -5,8 +8,11 @@ const COLUMNS = `id, kind, name, maker_id AS "makerId", dns_name AS "dnsName", s
   spki_hash AS "spkiHash", requested_by AS "requestedBy", approved_by AS "approvedBy", issuer_id AS "issuerId", serial,
   not_after AS "notAfter", renew_requested_at AS "renewRequestedAt"`;
 
+const bySpkiHash = oneOf(machinesBySpkiHash);
+
 export const machineStore: MachineStore = {
   find: async (tx, by, lock) => {
+    if ('spkiHash' in by && lock === undefined) return bySpkiHash(tx, by.spkiHash);
     const [column, value] = 'id' in by ? ['id', by.id] : 'name' in by ? ['name', by.name] : ['spki_hash', by.spkiHash];
     const { rows } = await tx.query<Machine>(
       `SELECT ${COLUMNS} FROM machine WHERE ${column} = $1 ${lock === undefined ? '' : 'FOR NO KEY UPDATE'}`,
@@ -81,3 +87,12 @@ export const machineStore: MachineStore = {
     );
   },
 };
+
+async function machinesBySpkiHash(tx: Transaction, spkiHashes: readonly Buffer[]): Promise<(Machine | null)[]> {
+  const { rows } = await tx.query<Machine>(
+    `SELECT ${COLUMNS} FROM machine WHERE spki_hash = ANY($1::bytea[])`,
+    [byteaArray(spkiHashes)],
+    { preparedAs: 'machines-by-key' },
+  );
+  return spkiHashes.map((hash) => rows.find(({ spkiHash }) => spkiHash.equals(hash)) ?? null);
+}

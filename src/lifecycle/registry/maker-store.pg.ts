@@ -1,3 +1,5 @@
+import { oneOf } from '../../platform/db/set-statement.js';
+import type { Transaction } from '../../platform/db/transaction.js';
 import type { Batch, Maker, MakerStore } from './maker-store.js';
 
 const MAKER_COLUMNS = 'id, name, manifest_key_spki AS "manifestKeySpki", eui_prefixes AS "euiPrefixes", state';
@@ -5,10 +7,13 @@ const BATCH_COLUMNS = `id, maker_id AS "makerId", name, model, firmware_sha256 A
   manifest_sha256 AS "manifestSha256", unit_count AS "unitCount", submitted_at AS "submittedAt",
   accepted_at AS "acceptedAt", closed_at AS "closedAt"`;
 
+const makerById = oneOf((tx, ids: readonly number[]) => byIds<Maker>(tx, 'maker', MAKER_COLUMNS, ids));
+const batchById = oneOf((tx, ids: readonly number[]) => byIds<Batch>(tx, 'batch', BATCH_COLUMNS, ids));
+
 export const makerStore: MakerStore = {
   maker: async (tx, by) => {
-    const [column, value] = 'id' in by ? ['id', by.id] : ['name', by.name];
-    const { rows } = await tx.query<Maker>(`SELECT ${MAKER_COLUMNS} FROM maker WHERE ${column} = $1`, [value]);
+    if ('id' in by) return makerById(tx, by.id);
+    const { rows } = await tx.query<Maker>(`SELECT ${MAKER_COLUMNS} FROM maker WHERE name = $1`, [by.name]);
     return rows[0] ?? null;
   },
 
@@ -32,6 +37,7 @@ export const makerStore: MakerStore = {
   },
 
   batch: async (tx, by, lock) => {
+    if ('id' in by && lock === undefined) return batchById(tx, by.id);
     const forUpdate = lock === undefined ? '' : 'FOR NO KEY UPDATE';
     const { rows } =
       'id' in by
@@ -94,3 +100,18 @@ export const makerStore: MakerStore = {
     return Object.fromEntries(rows.map(({ state, count }) => [state, count]));
   },
 };
+
+async function byIds<Row extends { readonly id: number }>(
+  tx: Transaction,
+  table: 'maker' | 'batch',
+  columns: string,
+  ids: readonly number[],
+): Promise<(Row | null)[]> {
+  const { rows } = await tx.query<Row>(
+    `SELECT ${columns} FROM ${table} WHERE id = ANY($1::int[])`,
+    [[...new Set(ids)]],
+    { preparedAs: `${table}s-by-id` },
+  );
+  const found = new Map(rows.map((row) => [row.id, row]));
+  return ids.map((id) => found.get(id) ?? null);
+}

@@ -1,4 +1,4 @@
-import { byteaArray } from '../../platform/db/bytea-array.js';
+import { byteaArray } from '../../platform/db/binary-array.js';
 import { oneOf } from '../../platform/db/set-statement.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import { FemtoError } from '../../platform/errors.js';
@@ -18,12 +18,16 @@ const byId = {
   share: oneOf((tx, ids: readonly number[]) => unitsById(tx, ids, LOCK_CLAUSE.share)),
   update: oneOf((tx, ids: readonly number[]) => unitsById(tx, ids, LOCK_CLAUSE.update)),
 } as const;
+const bySerialNumber = oneOf(unitsBySerialNumber);
+const writeState = oneOf(writeStates);
+const appendHistory = oneOf(appendHistories);
 const touchContact = oneOf(touchContacts);
 const profile = oneOf(profilesByName);
 
 export const unitStore: UnitStore = {
   find: async (tx, by, lock) => {
     if ('id' in by) return byId[lock ?? 'free'](tx, by.id);
+    if ('serialNumber' in by && lock === undefined) return bySerialNumber(tx, by.serialNumber);
     const [column, value] = keyOf(by);
     const { rows } = await tx.query<Unit>(
       `SELECT ${UNIT_COLUMNS} FROM unit WHERE ${column} = $1 ${lock === undefined ? '' : LOCK_CLAUSE[lock]}`,
@@ -32,32 +36,11 @@ export const unitStore: UnitStore = {
     return rows[0] ?? null;
   },
 
-  writeState: async (tx, { unitId, to, reason, at }) => {
-    await tx.query('UPDATE unit SET state = $2, state_reason = $3, state_changed_at = $4 WHERE id = $1', [
-      unitId,
-      to,
-      reason,
-      at,
-    ]);
-  },
+  writeState: (tx, change) => writeState(tx, change),
 
   moveStates,
 
-  appendHistory: async (tx, rows) => {
-    await tx.query(
-      `INSERT INTO unit_history (unit_id, from_state, to_state, actor, reason, evidence, at)
-       SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])`,
-      [
-        rows.map((row) => row.unitId),
-        rows.map((row) => row.from),
-        rows.map((row) => row.to),
-        rows.map((row) => row.actor),
-        rows.map((row) => row.reason),
-        rows.map((row) => row.evidence),
-        rows.map((row) => row.at),
-      ],
-    );
-  },
+  appendHistory: (tx, rows) => appendHistory(tx, rows),
 
   history: async (tx, unitId) => {
     const { rows } = await tx.query<StateHistoryRow>(
@@ -198,6 +181,56 @@ async function unitsById(tx: Transaction, ids: readonly number[], lock: string):
   );
   const found = new Map(rows.map((row) => [row.id, row]));
   return ids.map((id) => found.get(id) ?? null);
+}
+
+async function unitsBySerialNumber(tx: Transaction, serialNumbers: readonly string[]): Promise<(Unit | null)[]> {
+  const { rows } = await tx.query<Unit>(
+    `SELECT ${UNIT_COLUMNS} FROM unit WHERE serial_number = ANY($1::text[])`,
+    [serialNumbers],
+    { preparedAs: 'units-by-serial-number' },
+  );
+  const found = new Map(rows.map((row) => [row.serialNumber, row]));
+  return serialNumbers.map((serialNumber) => found.get(serialNumber) ?? null);
+}
+
+async function writeStates(
+  tx: Transaction,
+  changes: readonly Parameters<UnitStore['writeState']>[1][],
+): Promise<undefined[]> {
+  await tx.query(
+    `UPDATE unit SET state = c.state, state_reason = c.reason, state_changed_at = c.at
+     FROM unnest($1::int[], $2::text[], $3::text[], $4::timestamptz[]) AS c(id, state, reason, at) WHERE unit.id = c.id`,
+    [
+      changes.map(({ unitId }) => unitId),
+      changes.map(({ to }) => to),
+      changes.map(({ reason }) => reason),
+      changes.map(({ at }) => at),
+    ],
+    { preparedAs: 'units-write-state' },
+  );
+  return changes.map(() => undefined);
+}
+
+async function appendHistories(
+  tx: Transaction,
+  sets: readonly Parameters<UnitStore['appendHistory']>[1][],
+): Promise<undefined[]> {
+  const rows = sets.flat();
+  await tx.query(
+    `INSERT INTO unit_history (unit_id, from_state, to_state, actor, reason, evidence, at)
+     SELECT * FROM unnest($1::int[], $2::text[], $3::text[], $4::text[], $5::text[], $6::text[], $7::timestamptz[])`,
+    [
+      rows.map((row) => row.unitId),
+      rows.map((row) => row.from),
+      rows.map((row) => row.to),
+      rows.map((row) => row.actor),
+      rows.map((row) => row.reason),
+      rows.map((row) => row.evidence),
+      rows.map((row) => row.at),
+    ],
+    { preparedAs: 'units-append-history' },
+  );
+  return sets.map(() => undefined);
 }
 
 async function touchContacts(

@@ -1,4 +1,4 @@
-import { byteaArray } from '../../platform/db/bytea-array.js';
+import { byteaArray } from '../../platform/db/binary-array.js';
 import type { VendorAnchor } from './vendor-anchor.js';
 import type { VendorAnchorStore } from './vendor-anchor-store.js';
 

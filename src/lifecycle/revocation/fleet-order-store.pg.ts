@@ -1,4 +1,4 @@
-import { byteaArray } from '../../platform/db/bytea-array.js';
+import { byteaArray } from '../../platform/db/binary-array.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { FleetAct, FleetOrder, FleetOrderState } from './fleet-order.js';
 import type { FleetOrderStore } from './fleet-order-store.js';

@@ -1,4 +1,4 @@
-import { byteaArray } from '../../platform/db/bytea-array.js';
+import { byteaArray } from '../../platform/db/binary-array.js';
 import type { RowSource } from '../../platform/db/row-source.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { CertificateReference, UnitSelection } from './revocation.js';

@@ -9,9 +9,10 @@ import type { QueryOptions, Transaction, Transactor } from './transaction.js';
 /** The lifecycle's view of a pool: each `run` is one transaction, retried on serialization failures and deadlocks. */
 export function transactorOf(pool: Pool): Transactor {
   const inTransaction = <T>(work: (tx: Transaction) => Promise<T>, isCommon: boolean): Promise<T> =>
-    withTransaction(pool, (client) =>
-      work(isCommon ? { ...asTransaction(inTurn(client)), isCommon } : asTransaction(client)),
-    );
+    withTransaction(pool, (client) => {
+      const sideBySide = (): Transaction => ({ ...asTransaction(inTurn(client)), isCommon: true });
+      return work(isCommon ? sideBySide() : { ...asTransaction(client), sideBySide });
+    });
   const together = gather(runTogether((all) => inTransaction(all, true)));
   return {
     run: (work) => inTransaction(work, false),

@@ -11,6 +11,11 @@ export interface Transaction {
   ): Promise<{ rows: Row[]; rowCount: number }>;
   /** Several callers use it at once and may share a statement (see set-statement): no transaction, or a common one. */
   readonly isCommon?: true;
+  /**
+   * The same transaction for works that run side by side in it and may share statements. Absent where it is common already.
+   * Nothing else may be asked of the transaction until all of them have ended.
+   */
+  readonly sideBySide?: () => Transaction;
 }
 
 /** Statements of one transaction that see the same state of the database, however long they take together. */

@@ -1,3 +1,4 @@
+import { textArray, timestamptzArray } from '../db/binary-array.js';
 import { oneOf } from '../db/set-statement.js';
 import type { Transaction } from '../db/transaction.js';
 import { FemtoError } from '../errors.js';
@@ -45,10 +46,10 @@ async function appendSets(tx: Transaction, sets: readonly (readonly InboxRow[])[
      FROM unnest($1::text[], $2::text[], $3::timestamptz[], $4::text[]) WITH ORDINALITY AS e(kind, subject, at, body, n)
      ORDER BY n`,
     [
-      rows.map(({ kind }) => kind),
-      rows.map(({ subject }) => subject),
-      rows.map(({ at }) => at),
-      rows.map(({ body }) => body),
+      textArray(rows.map(({ kind }) => kind)),
+      textArray(rows.map(({ subject }) => subject)),
+      timestamptzArray(rows.map(({ at }) => at)),
+      textArray(rows.map(({ body }) => body)),
     ],
     { preparedAs: 'ledger-append' },
   );

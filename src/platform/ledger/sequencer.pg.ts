@@ -1,4 +1,4 @@
-import { byteaArray } from '../db/bytea-array.js';
+import { byteaArray, int8Array } from '../db/binary-array.js';
 import type { Lease, Leases } from '../db/lease.js';
 import type { Transaction, Transactor } from '../db/transaction.js';
 import { FemtoError } from '../errors.js';
@@ -39,8 +39,8 @@ async function sequence(tx: Transaction, leases: Leases, lease: Lease): Promise<
      SELECT $1, seq, kind, subject, at, body, prev_hash, hash FROM taken ORDER BY seq`,
     [
       state.epoch,
-      ids,
-      entries.map(({ seq }) => seq),
+      int8Array(ids),
+      int8Array(entries.map(({ seq }) => seq)),
       byteaArray(entries.map(({ prevHash }) => prevHash)),
       byteaArray(entries.map(({ hash }) => hash)),
     ],
