@@ -191,7 +191,7 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
       name: TRAFFIC_LEASE,
       everyMs: TRAFFIC_LOOK_MS,
       leaseMs: LONG_LEASE_MS,
-      run: trafficWatch(core, { leases, geo }),
+      run: trafficWatch(core, { leases, geo, alarm }),
     }),
     startLeasedLoop({
       ...alone,

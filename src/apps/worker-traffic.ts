@@ -10,7 +10,11 @@ export const TRAFFIC_LOOK_MS = 10_000;
 /** One look at what units did since the last; see watchTraffic. */
 export function trafficWatch(
   { transactor, clock, ledger }: Pick<Core, 'transactor' | 'clock' | 'ledger'>,
-  { leases, geo }: { leases: Leases; geo: GeoPlaces },
+  {
+    leases,
+    geo,
+    alarm,
+  }: { leases: Leases; geo: GeoPlaces; alarm: (what: string, facts: Record<string, unknown>) => void },
 ): (lease: Lease) => Promise<boolean> {
   const deps = {
     db: transactor,
@@ -18,6 +22,7 @@ export function trafficWatch(
     clock,
     ledger,
     traffic: trafficStore,
+    alarm,
     placeOf: (address: string) => {
       const fact = geo.place(address);
       return typeof fact === 'string' ? null : fact.known;

@@ -25,6 +25,7 @@ const OVER: readonly (readonly [table: string, condition: string])[] = [
   ['session_event', `received_at < now() - interval '90 days'`],
   ['unit_session', `seen_at < now() - interval '90 days'`],
   ['session_probe', `ends_at < now() - interval '90 days'`],
+  ['traffic_hour', `hour < now() - interval '30 days'`],
   ['access_token', `expires_at < now() - interval '1 day'`],
 ];
 

@@ -12,6 +12,8 @@ export interface TrafficTalk {
   look(): Promise<void>;
   /** The evidence about a subject, oldest first. */
   evidence(subject: string): Promise<EvidenceSeen[]>;
+  /** What the look told people to look at. */
+  readonly alarms: string[];
   stateOf(unit: { readonly id: number }): Promise<string>;
 }
 
@@ -26,10 +28,12 @@ export interface EvidenceSeen {
 export function trafficTalk(world: GatewayWorld, geo: GeoPlaces = { place: () => 'unavailable' }): TrafficTalk {
   const { core, db } = world;
   const leases = makeLeases(core.transactor);
-  const watch = trafficWatch(core, { leases, geo });
+  const alarms: string[] = [];
+  const watch = trafficWatch(core, { leases, geo, alarm: (what) => alarms.push(what) });
   const [detection] = ledgerConsumers(core, createLogger({ name: 'test', level: 'silent' }));
   let seen = 0;
   return {
+    alarms,
     look: async () => {
       const lease = await leases.acquire('traffic-watch', 'test', 60_000);
       if (lease === null) throw new Error('the lease on traffic is held by another');

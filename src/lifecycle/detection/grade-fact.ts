@@ -55,7 +55,10 @@ function gradeNotice(fact: Fact, grade: EvidenceGrade | null): GradedFact | null
 const CASE_OF_RULE = {
   MOBILE_USE: 'mobile-use',
   CELL_CONFLICT: 'cell-conflict',
-  REGISTRATION_ANOMALY: 'registration-anomaly',
+  REPEATED_DENIALS: 'repeated-denials',
+  NEW_GATEWAY: 'new-gateway',
+  DISTRICT_BURST: 'district-burst',
+  DISTRICT_DRIP: 'district-drip',
 } as const satisfies Record<TrafficRuleName, string>;
 
 /** A lost unit that comes back is the thief; only a caller that proved the key is more than noise (rules 5.1). */

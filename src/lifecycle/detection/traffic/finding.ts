@@ -26,10 +26,17 @@ export interface Finding {
   readonly raw: readonly RawEvent[];
 }
 
-export type TrafficRuleName = 'MOBILE_USE' | 'CELL_CONFLICT' | 'REGISTRATION_ANOMALY';
+export type TrafficRuleName =
+  | 'MOBILE_USE'
+  | 'CELL_CONFLICT'
+  | 'REPEATED_DENIALS'
+  | 'NEW_GATEWAY'
+  | 'DISTRICT_BURST'
+  | 'DISTRICT_DRIP';
 
 export const RAW_EVENTS_MAX = 100;
-export const DAY_MS = 86_400_000;
+export const HOUR_MS = 3_600_000;
+export const DAY_MS = 24 * HOUR_MS;
 
 /** Each once, in order of their names. */
 export function namesOf(gateways: Iterable<string>): string[] {

@@ -1,4 +1,4 @@
-import { DAY_MS, type Finding, namesOf, RAW_EVENTS_MAX, type RawEvent } from './finding.js';
+import { DAY_MS, type Finding, HOUR_MS, namesOf, RAW_EVENTS_MAX, type RawEvent } from './finding.js';
 
 /** A unit on one line within one hour, as the operator's own table resolved its addresses. */
 export interface LineSighting {
@@ -102,7 +102,6 @@ function isTravel({ foreign, places, provinces }: Journey): boolean {
   return foreign > 0 && (places >= LINES_MIN || provinces >= REGIONS_MIN);
 }
 
-const HOUR_MS = 3_600_000;
 /** Two sightings within a minute say no more than that: a smaller gap would make any distance a rocket. */
 const GAP_MS_MIN = 60_000;
 
