@@ -2,7 +2,7 @@
  * What a strongSwan gateway with `revocation = strict` makes of every kind of certificate, by OCSP and, in a gateway that
  * knows no OCSP, by CRL: the same table as the other verifiers have (test/interop/status-verifiers.test.ts).
  */
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
@@ -10,30 +10,40 @@ import { certificatePem } from '../../src/x509/certificate.js';
 import { pemBlock } from '../../src/x509/pem.js';
 import { openStatusRooms, type StatusRooms } from '../support/status-rooms.js';
 import { openStatusPort, type StatusPort } from '../support/status-service.js';
+import { expectedOf, makeStatusCertificates, STATUS_KINDS, type StatusCertificates } from '../support/status-table.js';
+import type { Said } from '../support/status-verifiers.js';
 import { type StatusWorld, startStatusWorld, type WorldCertificate } from '../support/status-world.js';
 import { GATEWAY_ADDRESS, type IkeLab, openIkeLab, UNIT_ADDRESS } from '../support/strongswan.js';
 
 const NAMED_PORT = 8080;
 const GATEWAY_ID = 'segw-1.hanbit.example';
-const HOUR_MS = 3_600_000;
-const hoursAgo = (hours: number) => new Date(Date.now() - hours * HOUR_MS);
-const kim = { actor: 'person:kim', personId: null, reason: 'keyCompromise', note: 'stolen' } as const;
 
 let world: StatusWorld;
 let rooms: StatusRooms;
 let port: StatusPort;
 let beats: NodeJS.Timeout;
 let gatewayCertificate: WorldCertificate;
-const units = new Map<string, WorldCertificate>();
+let certificates: StatusCertificates;
+let basePem: string;
+let rootPem: string;
 
 beforeAll(async () => {
   world = await startStatusWorld({ baseUrl: `http://127.0.0.1:${NAMED_PORT}` });
   rooms = openStatusRooms(world);
   gatewayCertificate = await world.issue({ purpose: 'services', serverName: GATEWAY_ID });
-  await makeUnits();
-  await rooms.publisher().publishDue();
+  const urlOfDelta = (label: string) => `http://127.0.0.1:${NAMED_PORT}/crl/${label}.delta.crl`;
+  const crls = rooms.publisher({ freshestCrlUrlOf: urlOfDelta });
+  const parts = rooms.partsPublisher({ deltas: true, shards: 4 });
+  certificates = await makeStatusCertificates(world, rooms);
+  await crls.publishDue();
+  await parts.publishDue();
+  basePem = pemBlock('X509 CRL', readFileSync(join(rooms.crlDir, 'device-ca-1.crl')));
+  await certificates.decideAfterBase();
+  await crls.publishDue();
+  await parts.publishDue();
   for (const root of [world.roots.access, world.roots.services])
     writeFileSync(join(rooms.crlDir, `${root.label}.crl`), world.rootCrl(root));
+  rootPem = pemBlock('X509 CRL', readFileSync(join(rooms.crlDir, 'access-root.crl')));
   await world.beat();
   beats = setInterval(() => void world.beat(), 1_000);
   port = await openStatusPort(world, { dir: rooms.crlDir });
@@ -45,95 +55,60 @@ afterAll(async () => {
   await world?.close();
 });
 
-interface Verdict {
-  readonly isLetIn: boolean;
-  readonly log: RegExp;
-}
+/** What the gateway's log must say of each verdict; whoever is good is let in, and nobody else. */
+const LOGGED: Readonly<Partial<Record<Said, RegExp>>> = {
+  good: /certificate status is good/,
+  revoked: /certificate was revoked on .*reason: key compromise/,
+  held: /certificate was revoked on .*reason: certificate hold/,
+  expired: /(subject certificate invalid|certificate .*expired)/,
+  // It writes the first second of 1970 as dashes.
+  'never issued': /certificate was revoked on --- .*reason: certificate hold/,
+};
 
-const REVOKED = /certificate was revoked on .*reason: key compromise/;
-const HELD = /certificate was revoked on .*reason: certificate hold/;
-const OVER = /(subject certificate invalid|certificate .*expired)/;
+describe.each([
+  ['by OCSP', 'ocsp', /ocsp response correctly signed by/, {}],
+  ['by CRL alone', 'crl', /crl correctly signed by/, {}],
+  ['by the base that it holds and the delta', 'crl', /crl correctly signed by/, { holdsBase: true }],
+] as const)(
+  'a gateway with revocation = strict, %s',
+  (_how, how, source, { holdsBase = false }: { holdsBase?: boolean }) => {
+    let lab: IkeLab;
+    const dir = mkdtempSync(join(tmpdir(), 'fp-ike-'));
+    beforeAll(async () => {
+      lab = await openIkeLab(dir, port.port, { namedPort: NAMED_PORT, ocsp: how === 'ocsp' });
+      await loadGateway(lab, holdsBase);
+    }, 60_000);
+    afterAll(async () => {
+      await lab?.close();
+      rmSync(dir, { recursive: true, force: true });
+    }, 60_000);
 
-describe.each<[string, boolean, RegExp, Readonly<Record<string, Verdict>>]>([
-  [
-    'by OCSP',
-    true,
-    /ocsp response correctly signed by/,
-    {
-      good: { isLetIn: true, log: /certificate status is good/ },
-      revoked: { isLetIn: false, log: REVOKED },
-      held: { isLetIn: false, log: HELD },
-      released: { isLetIn: true, log: /certificate status is good/ },
-      expired: { isLetIn: false, log: OVER },
-      // It writes the first second of 1970 as dashes.
-      'never issued': { isLetIn: false, log: /certificate was revoked on --- .*reason: certificate hold/ },
-    },
-  ],
-  [
-    'by CRL alone',
-    false,
-    /crl correctly signed by/,
-    {
-      good: { isLetIn: true, log: /certificate status is good/ },
-      revoked: { isLetIn: false, log: REVOKED },
-      held: { isLetIn: false, log: HELD },
-      released: { isLetIn: true, log: /certificate status is good/ },
-      expired: { isLetIn: false, log: OVER },
-      // The limit that we state openly (rules 9): who knows CRLs alone lets in what nobody recorded.
-      'never issued': { isLetIn: true, log: /certificate status is good/ },
-    },
-  ],
-])('a gateway with revocation = strict, %s', (_how, ocsp, source, table) => {
-  let lab: IkeLab;
-  const dir = mkdtempSync(join(tmpdir(), 'fp-ike-'));
-  beforeAll(async () => {
-    lab = await openIkeLab(dir, port.port, { namedPort: NAMED_PORT, ocsp });
-    await loadGateway(lab);
-  }, 60_000);
-  afterAll(async () => {
-    await lab?.close();
-    rmSync(dir, { recursive: true, force: true });
-  }, 60_000);
+    test.each(STATUS_KINDS)('a certificate that is %s', async (kind) => {
+      await flush(lab);
+      const said = expectedOf(kind, how, 'strongswan');
+      const { isEstablished, gatewayLog } = await connectAs(lab, certificates.of[kind]);
+      expect(gatewayLog).toMatch(LOGGED[said] as RegExp);
+      expect(isEstablished).toBe(said === 'good');
+      // Nothing is asked about what has ended anyway.
+      if (said !== 'expired') expect(gatewayLog).toMatch(source);
+    });
 
-  test.each(Object.entries(table))('a certificate that is %s', async (name, { isLetIn, log }) => {
-    await flush(lab);
-    const { isEstablished, gatewayLog } = await connectAs(lab, units.get(name) as WorldCertificate);
-    expect(gatewayLog).toMatch(log);
-    expect(isEstablished).toBe(isLetIn);
-    // Nothing is asked about what has ended anyway.
-    if (name !== 'expired') expect(gatewayLog).toMatch(source);
-  });
+    test(`a status port that is gone lets ${holdsBase ? 'in whom the lists at hold let in' : 'nobody in'}`, async () => {
+      await flush(lab);
+      const { good, 'revoked before the base': revoked } = certificates.of;
+      const crls = await closedPort();
+      const { isEstablished, gatewayLog } = await connectAs(lab, good);
+      const revokedIsIn = (await connectAs(lab, revoked)).isEstablished;
+      await crls.open();
+      // A delta that cannot be had changes nothing about the base.
+      expect(gatewayLog).toMatch(holdsBase ? /certificate status is good/ : /certificate status is not available/);
+      expect([isEstablished, revokedIsIn]).toEqual([holdsBase, false]);
+      expect((await connectAs(lab, good)).isEstablished).toBe(true);
+    }, 60_000);
+  },
+);
 
-  test('a status port that is gone lets nobody in', async () => {
-    await flush(lab);
-    const crls = await closedPort();
-    const { isEstablished, gatewayLog } = await connectAs(lab, units.get('good') as WorldCertificate);
-    await crls.open();
-    expect(gatewayLog).toMatch(/certificate status is not available/);
-    expect(isEstablished).toBe(false);
-    expect((await connectAs(lab, units.get('good') as WorldCertificate)).isEstablished).toBe(true);
-  }, 60_000);
-});
-
-async function makeUnits(): Promise<void> {
-  const ids = new Map<string, number>();
-  for (const name of ['good', 'revoked', 'held', 'released', 'expired']) {
-    const unit = await world.addUnit();
-    const isOver = name === 'expired' ? { notBefore: hoursAgo(3), lifeSeconds: 7_200 } : {};
-    units.set(name, await world.issue({ unitId: unit.id, generation: 1, ...isOver }));
-    ids.set(name, unit.id);
-  }
-  const byUnit = (name: string) => ({ by: 'unit', unitId: ids.get(name) ?? 0 }) as const;
-  await rooms.revocation.revoke({ ...kim, selection: byUnit('revoked') });
-  for (const name of ['held', 'released'])
-    await rooms.revocation.hold({ ...kim, reason: 'certificateHold', selection: byUnit(name) });
-  await rooms.revocation.release({ ...kim, unitId: byUnit('released').unitId });
-  const unrecorded = await world.issue({ state: 'signing', notBefore: hoursAgo(4) });
-  await world.db.pool.query('DELETE FROM issuance_intent WHERE serial = $1', [unrecorded.serial]);
-  units.set('never issued', unrecorded);
-}
-
-async function loadGateway(lab: IkeLab): Promise<void> {
+async function loadGateway(lab: IkeLab, holdsBase: boolean): Promise<void> {
   const { roots, servicesCa } = world;
   await lab.gateway.load(
     {
@@ -143,6 +118,7 @@ async function loadGateway(lab: IkeLab): Promise<void> {
         'services-ca.pem': certificatePem(servicesCa.certificateDer),
       },
       keys: { 'gw.key': keyPem(gatewayCertificate) },
+      ...(holdsBase && { crls: { 'base.pem': basePem, 'root.pem': rootPem } }),
     },
     connection('femto', [
       `local_addrs = ${GATEWAY_ADDRESS}`,

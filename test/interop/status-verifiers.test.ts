@@ -3,19 +3,32 @@
  * RFC 6960, RFC 5280 section 5). Each row says what must be said; no verifier may say anything else.
  */
 import { sign } from 'node:crypto';
-import { writeFileSync } from 'node:fs';
+import { readFileSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { assembleCertificate } from '../../src/x509/certificate.js';
 import { certificateTemplate } from '../../src/x509/certificate-template.js';
+import { crlEntries, readCrl } from '../../src/x509/crl.js';
+import { shardOfSerial, shardPart } from '../../src/x509/crl-part.js';
+import { pemBlock } from '../../src/x509/pem.js';
 import { PROFILES } from '../../src/x509/profiles.js';
 import { openStatusRooms, type StatusRooms } from '../support/status-rooms.js';
 import { openStatusPort, type StatusPort } from '../support/status-service.js';
 import {
+  expectedOf,
+  LISTED_KINDS,
+  makeStatusCertificates,
+  STATUS_KINDS,
+  type StatusCertificates,
+  type StatusKind,
+} from '../support/status-table.js';
+import {
   CRL_VERIFIERS,
+  DELTA_VERIFIERS,
   OCSP_VERIFIERS,
   type Question,
   type Said,
+  SHARD_VERIFIERS,
   type Verifier,
   verifiedCrl,
 } from '../support/status-verifiers.js';
@@ -25,19 +38,26 @@ let world: StatusWorld;
 let rooms: StatusRooms;
 let port: StatusPort;
 let beats: NodeJS.Timeout;
-const questions = new Map<string, Question>();
-/** Serials that must be listed; nothing else may be. */
-const listed: string[] = [];
-
-const HOUR_SECONDS = 3_600;
-const hoursAgo = (hours: number) => new Date(Date.now() - hours * HOUR_SECONDS * 1_000);
-const kim = { actor: 'person:kim', personId: null, reason: 'keyCompromise', note: 'stolen' } as const;
+let plain: StatusCertificates;
+/** Those that name their shard. */
+let sharded: StatusCertificates;
+let basePem: string;
+const SHARDS = 4;
 
 beforeAll(async () => {
   world = await startStatusWorld();
   rooms = openStatusRooms(world);
-  await makeCertificates();
-  await rooms.publisher().publishDue();
+  const urlOfDelta = (label: string) => `http://127.0.0.1:8080/crl/${label}.delta.crl`;
+  const crls = rooms.publisher({ freshestCrlUrlOf: urlOfDelta });
+  const parts = rooms.partsPublisher({ deltas: true, shards: SHARDS });
+  plain = await makeStatusCertificates(world, rooms);
+  sharded = await makeStatusCertificates(world, rooms, SHARDS);
+  await crls.publishDue();
+  await parts.publishDue();
+  basePem = pemBlock('X509 CRL', readFileSync(join(rooms.crlDir, 'device-ca-1.crl')));
+  for (const each of [plain, sharded]) await each.decideAfterBase();
+  await crls.publishDue();
+  await parts.publishDue();
   writeFileSync(join(rooms.crlDir, 'access-root.crl'), world.rootCrl(world.roots.access));
   await world.beat();
   beats = setInterval(() => void world.beat(), 1_000);
@@ -50,84 +70,74 @@ afterAll(async () => {
   await world?.close();
 });
 
-interface Row {
-  readonly ocsp: Said;
-  readonly crl: Said;
-  /** Verifiers that see less, by the first word of their name. */
-  readonly but?: Readonly<Record<string, Said>>;
-}
+describe.each(STATUS_KINDS)('a certificate that is %s', (kind) => {
+  const cases = (how: 'ocsp' | 'crl', verifiers: Readonly<Record<string, Verifier>>): [string, Said, Verifier][] =>
+    Object.entries(verifiers).map(([who, verifier]) => [who, expectedOf(kind, how, who), verifier]);
 
-const TABLE: Readonly<Record<string, Row>> = {
-  good: { ocsp: 'good', crl: 'good' },
-  revoked: { ocsp: 'revoked', crl: 'revoked' },
-  // A CRL verifier does not tell a hold from a revocation, nor does ocsptool: both keep the unit out.
-  held: { ocsp: 'held', crl: 'revoked', but: { ocsptool: 'revoked' } },
-  released: { ocsp: 'good', crl: 'good' },
-  expired: { ocsp: 'good', crl: 'expired' },
-  // certtool looks no further than the end of its life.
-  'expired, revoked before': { ocsp: 'revoked', crl: 'revoked', but: { certtool: 'expired' } },
-  // Signed with our CA's key and recorded nowhere. A verifier that knows only CRLs lets it in (rules 9).
-  'never issued': { ocsp: 'never issued', crl: 'good' },
-  // Another CA that carries our CA's own name.
-  'other issuer': { ocsp: 'unauthorized', crl: 'no chain' },
-};
-
-describe.each(Object.entries(TABLE))('a certificate that is %s', (name, { ocsp, crl, but = {} }) => {
-  const cases = (verifiers: Readonly<Record<string, Verifier>>, said: Said): [string, Said, Verifier][] =>
-    Object.entries(verifiers).map(([who, verifier]) => [who, but[who.split(' ')[0] ?? ''] ?? said, verifier]);
-
-  test.each([...cases(OCSP_VERIFIERS, ocsp), ...cases(CRL_VERIFIERS, crl)])(
+  test.each([...cases('ocsp', OCSP_VERIFIERS), ...cases('crl', CRL_VERIFIERS), ...cases('crl', DELTA_VERIFIERS)])(
     'by %s: %s',
     async (_who, said, verifier) => {
-      expect(await verifier(port, questions.get(name) as Question)).toBe(said);
+      expect(await verifier(port, questionOf(plain.of[kind]))).toBe(said);
+    },
+  );
+
+  test.each([...cases('crl', CRL_VERIFIERS), ...cases('crl', SHARD_VERIFIERS)])(
+    'that names its shard, by %s: %s',
+    async (_who, said, verifier) => {
+      expect(await verifier(port, questionOf(sharded.of[kind]))).toBe(said);
     },
   );
 });
 
-test('the CRL lists what is held or revoked, expired within one period or not, and nothing else', async () => {
-  const text = await verifiedCrl(port, questions.get('good') as Question);
-  const serials = [...text.matchAll(/Serial Number: ([0-9A-F]+)/g)].map(([, serial]) => serial?.toLowerCase());
-  expect(serials).toEqual([...listed].sort());
+// Another CA that carries our CA's own name.
+test.each([
+  ...Object.entries(OCSP_VERIFIERS).map(([who, verifier]) => [who, 'unauthorized', verifier] as const),
+  ...Object.entries(CRL_VERIFIERS).map(([who, verifier]) => [who, 'no chain', verifier] as const),
+])('a certificate of another issuer, by %s: %s', async (_who, said, verifier) => {
+  expect(await verifier(port, foreign())).toBe(said);
 });
 
-async function makeCertificates(): Promise<void> {
-  const made = new Map<string, { unitId: number; certificate: WorldCertificate }>();
-  for (const name of ['good', 'revoked', 'held', 'released']) made.set(name, await unitWith({}));
-  for (const name of ['expired', 'expired, revoked before'])
-    made.set(name, await unitWith({ notBefore: hoursAgo(3), lifeSeconds: 2 * HOUR_SECONDS }));
-  const byUnit = (name: string) => ({ by: 'unit', unitId: made.get(name)?.unitId ?? 0 }) as const;
+test.each(Object.entries(SHARD_VERIFIERS))('%s: the shard of others answers nothing', async (_who, verifier) => {
+  const { serial } = sharded.of.revoked;
+  const question = {
+    ...questionOf(sharded.of.revoked),
+    shard: shardPart({ count: SHARDS, index: shardOfSerial(serial, SHARDS) ^ 1 }),
+  };
+  expect(await verifier(port, question)).toBe('no answer');
+});
 
-  await rooms.revocation.revoke({ ...kim, selection: byUnit('revoked') });
-  await rooms.revocation.hold({ ...kim, selection: byUnit('held') });
-  await rooms.revocation.hold({ ...kim, selection: byUnit('released') });
-  await rooms.revocation.release({ ...kim, unitId: byUnit('released').unitId });
-  const earlier = openStatusRooms(world, { now: () => hoursAgo(2) });
-  await earlier.revocation.revoke({ ...kim, selection: byUnit('expired, revoked before') });
-  earlier.remove();
+test('the delta says what was decided after its base, and the shards together what the complete CRL says', async () => {
+  const both = [plain, sharded];
+  const serials = (kinds: readonly StatusKind[]) =>
+    kinds.flatMap((kind) => both.map(({ of }) => of[kind].serial.toString('hex'))).sort();
+  const listedBy = (name: string) =>
+    [...crlEntries(readCrl(readFileSync(join(rooms.crlDir, `${name}.crl`))))].map(({ serial }) =>
+      serial.toString('hex'),
+    );
+  expect(listedBy('device-ca-1.delta').sort()).toEqual(serials(['revoked', 'held', 'released']));
+  const shards = Array.from({ length: SHARDS }, (_, index) => listedBy(`device-ca-1.shard-${SHARDS}-${index}`));
+  expect(shards.flat().sort()).toEqual(serials(LISTED_KINDS));
+});
 
-  for (const [name, { certificate }] of made) questions.set(name, questionOf(certificate.der));
-  for (const name of ['revoked', 'held', 'expired, revoked before'])
-    listed.push(made.get(name)?.certificate.serial.toString('hex') ?? '');
-  questions.set('never issued', questionOf(await unrecorded()));
-  questions.set('other issuer', foreign());
-}
+test('the CRL lists what is held or revoked, expired within one period or not, and nothing else', async () => {
+  const text = await verifiedCrl(port, questionOf(plain.of.good));
+  const serials = [...text.matchAll(/Serial Number: ([0-9A-F]+)/g)].map(([, serial]) => serial?.toLowerCase());
+  const listed = [plain, sharded].flatMap(({ of }) => LISTED_KINDS.map((kind) => of[kind].serial.toString('hex')));
+  expect(serials).toEqual(listed.sort());
+});
 
-async function unitWith(options: { notBefore?: Date; lifeSeconds?: number }) {
-  const unit = await world.addUnit();
-  return { unitId: unit.id, certificate: await world.issue({ unitId: unit.id, generation: 1, ...options }) };
-}
-
-function questionOf(leafDer: Buffer): Question {
+function questionOf({ der, serial }: Pick<WorldCertificate, 'der' | 'serial'>): Question {
   const { deviceCa, roots } = world;
-  const { label: caLabel, certificateDer: caDer } = deviceCa;
-  return { leafDer, caDer, caLabel, rootDer: roots.access.certificateDer, rootLabel: roots.access.label };
-}
-
-/** Its hour has passed, so that the record must hold it if it exists. */
-async function unrecorded(): Promise<Buffer> {
-  const { der, serial } = await world.issue({ state: 'signing', notBefore: hoursAgo(4) });
-  await world.db.pool.query('DELETE FROM issuance_intent WHERE serial = $1', [serial]);
-  return der;
+  const shard = shardPart({ count: SHARDS, index: shardOfSerial(serial, SHARDS) });
+  return {
+    leafDer: der,
+    caDer: deviceCa.certificateDer,
+    caLabel: deviceCa.label,
+    rootDer: roots.access.certificateDer,
+    rootLabel: roots.access.label,
+    shard,
+    basePem,
+  };
 }
 
 /** The name and the serial's shape are ours, the key is not. What the CRL verifiers hold is our own chain all the same. */
@@ -150,12 +160,12 @@ function foreign(): Question {
       subject: { commonName },
       ...(profile === 'operational' && { sanDns: commonName }),
       spki,
-      notBefore: hoursAgo(1),
+      notBefore: new Date(Date.now() - 3_600_000),
       notAfter: new Date(Date.now() + 86_400_000),
     });
     return assembleCertificate(tbs, 'ecdsa-with-SHA256', sign('sha256', tbs, key.privateKey));
   };
   const caDer = certify('device-ca', 'Hanbit Mobile device-ca-1', key.spki, 0x11);
   const leafDer = certify('operational', `020000000001.${REALM}`, world.newKey().spki, 0x12);
-  return { ...questionOf(leafDer), ocspCaDer: caDer };
+  return { ...questionOf({ der: leafDer, serial: Buffer.alloc(16, 0x12) }), ocspCaDer: caDer };
 }

@@ -9,7 +9,7 @@ import { pemBlocks } from '../../src/x509/pem.js';
 import { run, runClient } from './command.js';
 import type { StatusPort } from './status-service.js';
 
-export type Said = 'good' | 'revoked' | 'held' | 'never issued' | 'unauthorized' | 'expired' | 'no chain';
+export type Said = 'good' | 'revoked' | 'held' | 'never issued' | 'unauthorized' | 'expired' | 'no chain' | 'no answer';
 
 /** A leaf and what it chains to, DER. The root also signs the CRL `${rootLabel}.crl` of the port's directory. */
 export interface Question {
@@ -18,6 +18,10 @@ export interface Question {
   readonly caLabel: string;
   readonly rootDer: Buffer;
   readonly rootLabel: string;
+  /** Of the certificate's CA, `shard-4-3`: where its entry would be. */
+  readonly shard?: string;
+  /** The complete CRL, PEM, on which the newest delta builds. */
+  readonly basePem?: string;
   /** Whom an OCSP client believes to be the issuer, if not the CA of the chain. */
   readonly ocspCaDer?: Buffer;
 }
@@ -38,9 +42,34 @@ export const OCSP_VERIFIERS: Readonly<Record<string, Verifier>> = {
 
 /** By the CRL as it is fetched from the port. */
 export const CRL_VERIFIERS: Readonly<Record<string, Verifier>> = {
-  'openssl verify -crl_check_all': opensslJudgesByCrl,
+  'openssl verify -crl_check_all': async (port, question) =>
+    opensslJudges(port, question, await bothCrls(port, question)),
   'certtool --verify --load-crl': certtoolJudgesByCrl,
 };
+
+/** By parts of it. The base is what a cache may still hold; the complete one of the delta's own number makes it needless. */
+export const DELTA_VERIFIERS: Readonly<Record<string, Verifier>> = {
+  'openssl verify -use_deltas, base and delta': async (port, question) => {
+    const delta = await fetchCrlPem(port, `${question.caLabel}.delta`);
+    const root = await fetchCrlPem(port, question.rootLabel);
+    return opensslJudges(port, question, `${question.basePem ?? ''}${delta}${root}`, DELTAS);
+  },
+  'openssl verify -use_deltas, newest and delta': async (port, question) => {
+    const delta = await fetchCrlPem(port, `${question.caLabel}.delta`);
+    return opensslJudges(port, question, delta + (await bothCrls(port, question)), DELTAS);
+  },
+};
+const DELTAS = ['-use_deltas', '-extended_crl'];
+
+/** For certificates that name their shard. */
+export const SHARD_VERIFIERS: Readonly<Record<string, Verifier>> = {
+  'openssl verify -extended_crl, its shard': async (port, question) =>
+    opensslJudges(port, question, await shardAndRoot(port, question), ['-extended_crl']),
+};
+
+async function shardAndRoot(port: StatusPort, { caLabel, rootLabel, shard }: Question): Promise<string> {
+  return (await fetchCrlPem(port, `${caLabel}.${shard}`)) + (await fetchCrlPem(port, rootLabel));
+}
 
 /** The fetched CRL of one CA, as `certtool --verify-crl` calls it; its text as openssl prints it. */
 export async function verifiedCrl(port: StatusPort, { caLabel, caDer }: Question): Promise<string> {
@@ -157,14 +186,21 @@ async function fetchCrlPem(port: StatusPort, label: string): Promise<string> {
   return pem;
 }
 
-async function opensslJudgesByCrl(port: StatusPort, question: Question): Promise<Said> {
+/** @param crls  PEM */
+async function opensslJudges(
+  port: StatusPort,
+  question: Question,
+  crls: string,
+  args: readonly string[] = [],
+): Promise<Said> {
   const path = writeFiles(port, question);
-  writeFileSync(path('crls.pem'), await bothCrls(port, question));
+  writeFileSync(path('crls.pem'), crls);
   const files = ['-CAfile', path('chain.pem'), '-CRLfile', path('crls.pem'), path('leaf.pem')];
-  const { text } = run('openssl', ['verify', '-x509_strict', '-crl_check_all', ...files]);
+  const { text } = run('openssl', ['verify', '-x509_strict', '-crl_check_all', ...args, ...files]);
   if (text.includes('certificate revoked')) return 'revoked';
   if (text.includes('certificate has expired')) return 'expired';
   if (text.includes('unable to get local issuer certificate')) return 'no chain';
+  if (text.includes('different CRL scope')) return 'no answer';
   if (/leaf\.pem: OK$/m.test(text)) return 'good';
   throw new Error(`openssl verify: ${text}`);
 }

@@ -75,6 +75,8 @@ export interface StatusWorld {
     lifeSeconds?: number;
     key?: Key;
     generation?: number;
+    /** File that its distribution point names; default the complete CRL of its CA. */
+    crlFile?: (caLabel: string, serial: Buffer) => string;
   }): Promise<WorldCertificate>;
   /** Another certificate for the CA's OCSP key, beside those that it has. */
   certifyOcspSigner(ca: WorldCa, notBefore: Date, notAfter: Date): Promise<void>;
@@ -277,7 +279,7 @@ export async function startStatusWorld(
       const servicesProfile = serverName === undefined ? 'services-station' : 'services-server';
       const profile: ProfileName = purpose === 'services' ? servicesProfile : purpose;
       const pointers = {
-        crlUrl: `${baseUrl}/crl/${ca.label}.crl`,
+        crlUrl: `${baseUrl}/crl/${request.crlFile?.(ca.label, serial) ?? `${ca.label}.crl`}`,
         ocspUrl: `${baseUrl}/ocsp`,
         caUrl: `${baseUrl}/ca/${ca.label}.cer`,
       };

@@ -19,6 +19,8 @@ export interface IkeCredentials {
   /** Its own certificate and the intermediates it sends along, trusted by nothing but a chain. */
   readonly certificates: Readonly<Record<string, string>>;
   readonly keys: Readonly<Record<string, string>>;
+  /** What it has fetched before, as it were. */
+  readonly crls?: Readonly<Record<string, string>>;
 }
 
 export interface IkePeer {
@@ -235,8 +237,9 @@ export async function startCharon(
   let read = 0;
   return {
     swanctl,
-    load: async ({ anchors, certificates, keys }, connections) => {
-      for (const [name, files] of Object.entries({ x509ca: anchors, x509: certificates, private: keys })) {
+    load: async ({ anchors, certificates, keys, crls = {} }, connections) => {
+      const folders = { x509ca: anchors, x509: certificates, private: keys, x509crl: crls };
+      for (const [name, files] of Object.entries(folders)) {
         rmSync(join(dir, name), { recursive: true, force: true });
         mkdirSync(join(dir, name), { mode: 0o700 });
         for (const [file, pem] of Object.entries(files)) writeFileSync(join(dir, name, file), pem, { mode: 0o600 });
