@@ -5,9 +5,12 @@
 import { randomBytes } from 'node:crypto';
 import { setFlagsFromString } from 'node:v8';
 import { runInNewContext } from 'node:vm';
+import type { OcspSigner } from '../../src/lifecycle/status/index.js';
 import { StatusIndex } from '../../src/lifecycle/status/status-index.js';
 import { ROW_RECORD_BYTES } from '../../src/lifecycle/status/status-index-source.js';
+import { certIdBySpelling, certIdSpellings } from '../../src/protocol/ocsp/cert-id-spellings.js';
 import { ReplyCache } from '../../src/protocol/ocsp/reply-cache.js';
+import { rawToDer } from '../../src/x509/ecdsa.js';
 
 export interface MemoryReport {
   /** Resident and V8's own account (heap and array buffers), bytes beyond what the empty process has. */
@@ -21,9 +24,6 @@ export interface MemoryReport {
 
 const PAGE = 5_000;
 const DAY = 20_700;
-/** CertID by SHA-1, and a response up to its certificates. */
-const KEY_BYTES = 77;
-const HEAD_BYTES = 320;
 
 setFlagsFromString('--expose-gc');
 const collect = runInNewContext('gc') as () => void;
@@ -99,16 +99,22 @@ function isGood({ isIssued, row }: { isIssued: boolean; row: unknown }): boolean
 
 function fillCache(): Filled {
   const cache = new ReplyCache();
-  const tail = randomBytes(470).toString('latin1');
+  const responder = {
+    keyHash: randomBytes(20),
+    algorithm: 'ecdsa-with-SHA256',
+    certificateDer: randomBytes(470),
+  } as unknown as OcspSigner;
+  const [spelling = ''] = certIdSpellings({
+    sha1: { nameHash: randomBytes(20), keyHash: randomBytes(20) },
+    sha256: { nameHash: randomBytes(32), keyHash: randomBytes(32) },
+  });
+  const now = new Date();
+  const nextUpdate = new Date(now.getTime() + 3_600_000);
   for (let answer = 0; answer < certificates; answer += 1) {
-    const head = randomBytes(HEAD_BYTES).toString('latin1');
-    const etag = `"${randomBytes(12).toString('hex')}"`;
-    const times = { refreshAtMs: 1e13 + answer, endsAtMs: 2e13 + answer };
-    cache.store(
-      randomBytes(KEY_BYTES).toString('latin1'),
-      { head, tail, etag, lastModified: 'now', isRevoked: false, ...times },
-      0,
-    );
+    const serial = Buffer.concat([Buffer.from([1]), randomBytes(15)]);
+    const certIdDer = certIdBySpelling(spelling, serial);
+    const good = { certIdDer, status: { kind: 'good' }, thisUpdate: now, nextUpdate } as const;
+    cache.store({ responder, answer: good, producedAt: now, signature: rawToDer(randomBytes(64)) }, cache.era);
   }
   const check = (): MemoryReport['checks'] => [
     { what: 'the cache keeps to its bound', ok: cache.counts.bytes <= 64 * 1024 * 1024 },

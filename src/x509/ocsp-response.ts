@@ -1,19 +1,8 @@
 import { type CertId, readCertId } from './cert-id.js';
 import { CRL_REASONS, type CrlReason, crlReasonOf } from './crl-reason.js';
-import {
-  bitString,
-  enumerated,
-  explicitTag,
-  generalizedTime,
-  implicitTag,
-  nullValue,
-  octetString,
-  oid,
-  sequence,
-  TAG,
-  tlv,
-} from './der.js';
+import { enumerated, nullValue, oid, sequence, TAG } from './der.js';
 import { badDer, type DerElement, DerReader, readDer, smallIntegerValue, timeValue } from './der-reader.js';
+import { DerWriter } from './der-writer.js';
 import { checkName } from './distinguished-name.js';
 import { extension, readExtensions, refuseCriticalExtensions } from './extension.js';
 import { nonceOctets } from './ocsp-request.js';
@@ -62,36 +51,87 @@ export interface ParsedResponseData {
  * @see RFC 6960 section 4.2.1
  */
 export function buildResponseData(fields: ResponseDataFields): Buffer {
-  const extensions: Buffer[] = [];
-  if (fields.nonce !== undefined) extensions.push(extension(OID.ocspNonce, false, octetString(fields.nonce)));
-  if (fields.extendedRevoke === true) extensions.push(extension(OID.ocspExtendedRevoke, false, nullValue()));
-  const parts = [
-    explicitTag(2, octetString(fields.responderKeyHash)),
-    generalizedTime(fields.producedAt),
-    sequence(...fields.responses.map(singleResponse)),
-  ];
-  if (extensions.length > 0) parts.push(explicitTag(1, sequence(...extensions)));
-  return sequence(...parts);
+  const out = WRITER.restart();
+  writeResponseData(out, fields);
+  return out.toBuffer();
 }
 
-/**
- * Whole OCSPResponse, successful.
- *
- * @param parts  `signature`: Ecdsa-Sig-Value over responseData; `certs`: the delegate's certificate, DER
- */
-export function assembleOcspResponse(parts: {
-  responseData: Buffer;
-  alg: IssuerSignature;
-  signature: Buffer;
-  certs: readonly Buffer[];
-}): Buffer {
-  const basic = sequence(
-    parts.responseData,
-    algorithmIdentifier(parts.alg),
-    bitString(parts.signature),
-    parts.certs.length === 0 ? Buffer.alloc(0) : explicitTag(0, sequence(...parts.certs)),
-  );
-  return sequence(enumerated(0), explicitTag(0, sequence(oid(OID.ocspBasic), octetString(basic))));
+export interface OcspResponseParts {
+  /** ResponseData: DER as it was signed, or what it was made of. */
+  readonly responseData: Buffer | ResponseDataFields;
+  readonly alg: IssuerSignature;
+  /** Ecdsa-Sig-Value over it, DER. */
+  readonly signature: Buffer;
+  /** The delegate's certificate, DER. */
+  readonly certs: readonly Buffer[];
+}
+
+/** Whole OCSPResponse, successful. */
+export function assembleOcspResponse(parts: OcspResponseParts): Buffer {
+  return responseOf(parts).toBuffer();
+}
+
+/** The same, one character an octet: what node:http writes together with its headers. */
+export function ocspResponseText(parts: OcspResponseParts): string {
+  return responseOf(parts).toLatin1();
+}
+
+function responseOf({ responseData, alg, signature, certs }: OcspResponseParts): DerWriter {
+  const out = WRITER.restart();
+  const end = out.position;
+  if (certs.length > 0) {
+    for (const cert of certs.toReversed()) out.bytes(cert);
+    out.wrap(TAG.SEQUENCE, end);
+    out.wrap(0xa0, end);
+  }
+  const signatureEnd = out.position;
+  out.bytes(signature);
+  out.byte(0); // unused bits
+  out.wrap(TAG.BIT_STRING, signatureEnd);
+  out.bytes(algorithmIdentifier(alg));
+  if (responseData instanceof Uint8Array) out.bytes(responseData);
+  else writeResponseData(out, responseData);
+  out.wrap(TAG.SEQUENCE, end);
+  out.wrap(TAG.OCTET_STRING, end);
+  out.bytes(BASIC_RESPONSE);
+  out.wrap(TAG.SEQUENCE, end);
+  out.wrap(0xa0, end);
+  out.bytes(SUCCESSFUL);
+  out.wrap(TAG.SEQUENCE, end);
+  return out;
+}
+
+function writeResponseData(out: DerWriter, fields: ResponseDataFields): void {
+  const end = out.position;
+  const { nonce, extendedRevoke, responses, responderKeyHash, producedAt } = fields;
+  if (extendedRevoke === true) out.bytes(EXTENDED_REVOKE);
+  if (nonce !== undefined) {
+    const nonceEnd = out.position;
+    out.bytes(nonce);
+    out.wrap(TAG.OCTET_STRING, nonceEnd);
+    out.wrap(TAG.OCTET_STRING, nonceEnd);
+    out.bytes(NONCE);
+    out.wrap(TAG.SEQUENCE, nonceEnd);
+  }
+  if (out.position !== end) {
+    out.wrap(TAG.SEQUENCE, end);
+    out.wrap(0xa1, end);
+  }
+  const responsesEnd = out.position;
+  for (let index = responses.length - 1; index >= 0; index -= 1)
+    writeSingleResponse(out, responses[index] as OcspAnswer);
+  out.wrap(TAG.SEQUENCE, responsesEnd);
+  out.time(secondOf(producedAt));
+  const responderEnd = out.position;
+  out.bytes(responderKeyHash);
+  out.wrap(TAG.OCTET_STRING, responderEnd);
+  out.wrap(0xa2, responderEnd);
+  out.wrap(TAG.SEQUENCE, end);
+}
+
+/** Whole seconds: fractions are forbidden in OCSP as in X.509. */
+function secondOf(at: Date): number {
+  return Math.floor(at.getTime() / 1_000);
 }
 
 /** Unsigned error answer: 1 malformedRequest, 2 internalError, 3 tryLater, 6 unauthorized. */
@@ -122,28 +162,47 @@ export function parseResponseData(der: Buffer): ParsedResponseData {
 const RESPONSE_DATA_BYTES_MAX = 16_384;
 const WHAT = 'OCSP answer';
 
-function singleResponse({ certIdDer, status, thisUpdate, nextUpdate }: OcspAnswer): Buffer {
-  const parts = [certIdDer, certStatus(status), generalizedTime(thisUpdate)];
-  if (nextUpdate !== undefined) parts.push(explicitTag(0, generalizedTime(nextUpdate)));
-  return sequence(...parts);
+/** Eight answers of the longest kind, the longest nonce and the certificates: some 8 KiB. */
+const WRITER = new DerWriter(64 * 1024);
+const BASIC_RESPONSE = oid(OID.ocspBasic);
+const NONCE = oid(OID.ocspNonce);
+const EXTENDED_REVOKE = extension(OID.ocspExtendedRevoke, false, nullValue());
+const SUCCESSFUL = enumerated(0);
+
+function writeSingleResponse(out: DerWriter, { certIdDer, status, thisUpdate, nextUpdate }: OcspAnswer): void {
+  const end = out.position;
+  if (nextUpdate !== undefined) {
+    out.time(secondOf(nextUpdate));
+    out.wrap(0xa0, end);
+  }
+  out.time(secondOf(thisUpdate));
+  writeCertStatus(out, status);
+  out.bytes(certIdDer);
+  out.wrap(TAG.SEQUENCE, end);
 }
 
-function certStatus(status: OcspStatus): Buffer {
+function writeCertStatus(out: DerWriter, status: OcspStatus): void {
+  const end = out.position;
   switch (status.kind) {
     case 'good':
-      return implicitTag(0, NOTHING);
+      out.wrap(0x80, end);
+      break;
     case 'unknown':
-      return implicitTag(2, NOTHING);
+      out.wrap(0x82, end);
+      break;
     case 'revoked': {
       const code = typeof status.reason === 'string' ? CRL_REASONS[status.reason] : (status.reason ?? 0);
       // unspecified is said by leaving the reason out, as in CRLs.
-      const reason = code === 0 ? NOTHING : explicitTag(0, enumerated(code));
-      return tlv(0xa1, generalizedTime(status.at), reason);
+      if (code !== 0) {
+        out.byte(code);
+        out.wrap(TAG.ENUMERATED, end);
+        out.wrap(0xa0, end);
+      }
+      out.time(secondOf(status.at));
+      out.wrap(0xa1, end);
     }
   }
 }
-
-const NOTHING = Buffer.alloc(0);
 
 function readResponderId(element: DerElement): Pick<ParsedResponseData, 'responderKeyHash' | 'responderNameDer'> {
   const inner = new DerReader(element.content, 'responderID');

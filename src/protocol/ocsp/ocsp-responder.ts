@@ -1,14 +1,13 @@
-import { createHash } from 'node:crypto';
 import { decideStatus, type OcspSigner, type StatusReader } from '../../lifecycle/status/index.js';
 import type { Clock } from '../../platform/clock.js';
 import { FemtoError } from '../../platform/errors.js';
 import type { Signer } from '../../platform/signer.js';
 import { sequence } from '../../x509/der.js';
-import { type CertId, type OcspRequest, ocspError, readOcspRequest } from '../../x509/ocsp.js';
-import { certIdOfPlainRequest } from './cert-id-spellings.js';
-import { type CachedReply, type OcspReply, ReplyCache, uncachedReply } from './reply-cache.js';
+import { type CertId, type OcspRequest, ocspError, ocspResponseText, readOcspRequest } from '../../x509/ocsp.js';
+import { certIdOfPlainRequest, spellingOf } from './cert-id-spellings.js';
+import { type OcspReply, ReplyCache, uncachedReply } from './reply-cache.js';
 import type { AnsweringIssuer, ResponderDirectory } from './responder-directory.js';
-import { type AnswerSigner, makeAnswerSigner } from './sign-answer.js';
+import { type AnswerSigner, makeAnswerSigner, type SignedAnswer } from './sign-answer.js';
 import { TokenBucket } from './token-bucket.js';
 import { answerOf, lifeSecondsOf, type Verdict } from './verdict.js';
 
@@ -18,7 +17,6 @@ export interface OcspResponderDeps {
   /** Of the status role's socket. */
   readonly signer: Signer;
   readonly clock: Clock;
-  readonly cache?: ReplyCache;
   /** nextUpdate − thisUpdate of `good` and `revoked`; default 3,600 s. */
   readonly goodSeconds: number;
   /** Answers that must be signed for one asker alone: nonces, never-issued serials, several questions. Default 300/s. */
@@ -47,7 +45,8 @@ const INTERNAL = errorReply(2);
 const TRY_LATER = errorReply(3);
 const UNAUTHORIZED = errorReply(6);
 
-const REFRESH_LOOKS_MAX = 5_000;
+const BAD_SIGNATURE = 'The token gave an OCSP signature that does not verify; check the token.';
+const REFRESH_LOOKS_MAX = 20_000;
 const REFRESH_SIGNATURES_MAX = 50;
 
 export function makeOcspResponder(deps: OcspResponderDeps): OcspResponder {
@@ -59,22 +58,22 @@ class Responder implements OcspResponder {
   private readonly live: TokenBucket;
   private readonly signAnswer: AnswerSigner;
   private readonly flights = new Map<string, Promise<OcspReply>>();
-  /** The text of a signer's certificates as they stand in its answers: one for all. */
-  private readonly tails = new WeakMap<OcspSigner, string>();
   private lookups = 0;
 
   constructor(private readonly deps: OcspResponderDeps) {
-    this.cache = deps.cache ?? new ReplyCache();
+    this.cache = new ReplyCache({
+      onBadSignature: () => deps.onTrouble?.(new FemtoError('HSM_UNAVAILABLE', BAD_SIGNATURE)),
+    });
     this.signAnswer = makeAnswerSigner(deps.signer);
     const perSecond = deps.livePerSecond ?? 300;
     this.live = new TokenBucket(perSecond, perSecond * 2, deps.clock.now().getTime());
   }
 
   cached(requestDer: Buffer): OcspReply | undefined {
-    const key = certIdOfPlainRequest(requestDer);
-    if (key === undefined) return undefined;
+    const certIdDer = certIdOfPlainRequest(requestDer);
+    if (certIdDer === undefined) return undefined;
     const nowMs = this.nowMs();
-    const reply = this.cache.get(key, nowMs);
+    const reply = this.cache.get(certIdDer, nowMs);
     // Stale ones take the longer way, which gives out the old answer and makes a new one meanwhile.
     return reply !== undefined && nowMs < reply.refreshAtMs ? reply : undefined;
   }
@@ -100,19 +99,20 @@ class Responder implements OcspResponder {
   async refreshAhead(): Promise<void> {
     const due = this.cache.dueForRefresh(this.nowMs(), REFRESH_LOOKS_MAX, REFRESH_SIGNATURES_MAX);
     await Promise.all(
-      due.map(async (key) => {
-        const [certId] = readOcspRequest(sequence(sequence(sequence(sequence(Buffer.from(key, 'latin1')))))).certIds;
+      due.map(async (certIdDer) => {
+        const [certId] = readOcspRequest(sequence(sequence(sequence(sequence(certIdDer))))).certIds;
         const issuer = certId && this.deps.directory.issuerOf(certId);
+        const key = certIdDer.toString('latin1');
         if (issuer && !this.flights.has(key)) await this.makeOnce(issuer, certId, key);
       }),
     );
   }
 
   withdraw({ issuerId, serial }: { readonly issuerId: number; readonly serial: Buffer }): void {
-    const spellings = this.deps.directory.spellingsOf(issuerId, serial);
+    const spellings = this.deps.directory.spellingsOf(issuerId);
     // Of a CA that is not known nothing was stored, unless it was known before.
     if (spellings === undefined) this.cache.withdrawAll();
-    else this.cache.withdraw(spellings);
+    else this.cache.withdraw(spellings, serial);
   }
 
   withdrawAll(): void {
@@ -138,7 +138,7 @@ class Responder implements OcspResponder {
   /** From the cache, or made once for everybody who is asking now. */
   private async shared(issuer: AnsweringIssuer, certId: CertId): Promise<OcspReply> {
     const key = certId.certIdDer.toString('latin1');
-    const held = this.cache.get(key, this.nowMs());
+    const held = this.cache.get(certId.certIdDer, this.nowMs());
     if (held !== undefined && this.nowMs() < held.refreshAtMs) return held;
     const flying = this.flights.get(key);
     if (held === undefined) return flying ?? this.makeOnce(issuer, certId, key);
@@ -148,40 +148,27 @@ class Responder implements OcspResponder {
   }
 
   private makeOnce(issuer: AnsweringIssuer, certId: CertId, key: string): Promise<OcspReply> {
-    const flight = this.make(issuer, certId, key).finally(() => this.flights.delete(key));
+    const flight = this.make(issuer, certId).finally(() => this.flights.delete(key));
     this.flights.set(key, flight);
     return flight;
   }
 
-  private async make(issuer: AnsweringIssuer, certId: CertId, key: string): Promise<OcspReply> {
+  private async make(issuer: AnsweringIssuer, certId: CertId): Promise<OcspReply> {
     const { era } = this.cache;
     const responder = this.responderOf(issuer);
     const verdict = await this.look(issuer, certId, responder);
     if (verdict.status.kind === 'unsure') return TRY_LATER;
     const isNeverIssued = verdict.status.kind === 'never-issued';
     if (isNeverIssued && !this.live.take(this.nowMs())) return TRY_LATER;
-    const body = await this.sign(responder, [certId], [verdict], undefined);
+    const producedAt = this.deps.clock.now();
+    const answer = answerOf(certId, verdict);
+    const signed = await this.sign(responder, producedAt, [certId], [verdict], undefined);
     // A spelling that a withdrawal would not think of is answered and not kept.
-    const isKept = this.deps.directory.spellingsOf(issuer.issuer.id, certId.serial)?.includes(key) === true;
-    if (isNeverIssued || !isKept) return uncachedReply(body);
-    return this.keep(key, body, responder, verdict, era);
-  }
-
-  private keep(key: string, body: Buffer, responder: OcspSigner, verdict: Verdict, era: number): CachedReply {
-    const tail = this.tails.get(responder) ?? responder.certificateDer.toString('latin1');
-    this.tails.set(responder, tail);
-    const nowMs = this.nowMs();
-    const endsAtMs = verdict.nextUpdate.getTime();
-    const answer = {
-      head: body.toString('latin1', 0, body.length - tail.length),
-      tail,
-      etag: `"${createHash('sha256').update(body).digest().toString('hex', 0, 12)}"`,
-      lastModified: httpDate(verdict.thisUpdate),
-      isRevoked: verdict.status.kind === 'revoked',
-      refreshAtMs: nowMs + Math.max(0, endsAtMs - nowMs) / 2,
-      endsAtMs,
-    };
-    return this.cache.store(key, answer, era);
+    const spelling = spellingOf(certId.certIdDer);
+    const spellings = this.deps.directory.spellingsOf(issuer.issuer.id);
+    const isKept = spelling !== undefined && spellings?.includes(spelling) === true;
+    if (isNeverIssued || !isKept || answer === undefined) return uncachedReply(textOf(responder, signed));
+    return this.cache.store({ responder, answer, producedAt, signature: signed.signature }, era);
   }
 
   private async signLive(
@@ -193,7 +180,8 @@ class Responder implements OcspResponder {
       const responder = this.responderOf(issuer);
       const verdicts = await Promise.all(certIds.map((certId) => this.look(issuer, certId, responder)));
       if (verdicts.some(({ status }) => status.kind === 'unsure')) return this.heldFor(certIds) ?? TRY_LATER;
-      return uncachedReply(await this.sign(responder, certIds, verdicts, nonce));
+      const signed = await this.sign(responder, this.deps.clock.now(), certIds, verdicts, nonce);
+      return uncachedReply(textOf(responder, signed));
     } catch (error) {
       const held = this.heldFor(certIds);
       if (!held) throw error;
@@ -205,7 +193,7 @@ class Responder implements OcspResponder {
   /** State too old, or a token that is away: what was signed before is given out until its nextUpdate, without the nonce. */
   private heldFor([certId, ...others]: readonly CertId[]): OcspReply | undefined {
     if (!certId || others.length > 0) return undefined;
-    return this.cache.get(certId.certIdDer.toString('latin1'), this.nowMs());
+    return this.cache.get(certId.certIdDer, this.nowMs());
   }
 
   private responderOf(issuer: AnsweringIssuer): OcspSigner {
@@ -240,15 +228,16 @@ class Responder implements OcspResponder {
 
   private sign(
     responder: OcspSigner,
+    producedAt: Date,
     certIds: readonly CertId[],
     verdicts: readonly Verdict[],
     nonce: Buffer | undefined,
-  ): Promise<Buffer> {
+  ): Promise<SignedAnswer> {
     return this.signAnswer({
       responder,
       answers: certIds.flatMap((certId, index) => answerOf(certId, verdicts[index]) ?? []),
       serialHex: certIds[0]?.serial.toString('hex') ?? '',
-      producedAt: this.deps.clock.now(),
+      producedAt,
       ...(nonce !== undefined && { nonce }),
       extendedRevoke: verdicts.some(({ status }) => status.kind === 'never-issued'),
     });
@@ -260,13 +249,9 @@ class Responder implements OcspResponder {
 }
 
 function errorReply(status: 1 | 2 | 3 | 6): OcspReply {
-  return uncachedReply(ocspError(status));
+  return uncachedReply(ocspError(status).toString('latin1'));
 }
 
-let lastDate: { readonly ms: number; readonly text: string } = { ms: 0, text: new Date(0).toUTCString() };
-
-/** Thousands of answers share a heartbeat: they share the text too. */
-function httpDate(date: Date): string {
-  if (date.getTime() !== lastDate.ms) lastDate = { ms: date.getTime(), text: date.toUTCString() };
-  return lastDate.text;
+function textOf({ algorithm: alg, certificateDer }: OcspSigner, signed: SignedAnswer): string {
+  return ocspResponseText({ ...signed, alg, certs: [certificateDer] });
 }

@@ -22,8 +22,8 @@ export interface ResponderDirectory {
   /** By the hashes of name and key together; a name alone proves nothing. Null: not ours. */
   issuerOf(certId: CertId): AnsweringIssuer | null;
   signerOf(issuer: AnsweringIssuer): OcspSigner | undefined;
-  /** Every CertID (DER as latin1) that can ask about a certificate; undefined where the CA is not known. */
-  spellingsOf(issuerId: number, serial: Buffer): readonly string[] | undefined;
+  /** How its certificates can be asked for ({@link certIdSpellings}); undefined where the CA is not known. */
+  spellingsOf(issuerId: number): readonly string[] | undefined;
   /** False until the database was read once: then nobody knows whose a certificate is. */
   isLoaded(): boolean;
   /** Reads CAs and signers again. @throws when the database is away; what was read before stays */
@@ -53,7 +53,7 @@ const UNKNOWN_REFRESH_MS = 1_000;
 
 export function makeResponderDirectory(deps: ResponderDirectoryDeps): ResponderDirectory {
   let byHashes = new Map<string, AnsweringIssuer>();
-  let spellings = new Map<number, (serial: Buffer) => readonly string[]>();
+  let spellings = new Map<number, readonly string[]>();
   let troubles: string[] = [];
   let loadedAtMs: number | undefined;
   let loading: Promise<void> | undefined;
@@ -74,7 +74,7 @@ export function makeResponderDirectory(deps: ResponderDirectoryDeps): ResponderD
     isLoaded: () => loadedAtMs !== undefined,
     issuerOf: (certId) => byHashes.get(keyOf(certId.issuerNameHash, certId.issuerKeyHash)) ?? null,
     signerOf: ({ signers }) => currentSigner(signers, deps.clock.now()),
-    spellingsOf: (issuerId, serial) => spellings.get(issuerId)?.(serial),
+    spellingsOf: (issuerId) => spellings.get(issuerId),
     refresh,
     refreshForUnknown: async () => {
       const ageMs = loadedAtMs === undefined ? undefined : deps.clock.now().getTime() - loadedAtMs;
@@ -90,13 +90,13 @@ export function makeResponderDirectory(deps: ResponderDirectoryDeps): ResponderD
 
 async function load(deps: ResponderDirectoryDeps): Promise<{
   byHashes: Map<string, AnsweringIssuer>;
-  spellings: Map<number, (serial: Buffer) => readonly string[]>;
+  spellings: Map<number, readonly string[]>;
   troubles: string[];
 }> {
   await deps.issuers.refresh();
   const rows = await deps.signers.ocspSigners(deps.transactor.read, deps.clock.now());
   const byHashes = new Map<string, AnsweringIssuer>();
-  const spellings = new Map<number, (serial: Buffer) => readonly string[]>();
+  const spellings = new Map<number, readonly string[]>();
   const troubles: string[] = [];
   const ceremonial = deps.ceremonial().map(readCertificate);
   for (const issuer of await deps.issuers.all()) {

@@ -28,8 +28,10 @@ export function lifeSecondsOf(status: CertificateStatus, goodSeconds: number): n
   }
 }
 
+type TimedAnswer = OcspAnswer & { readonly nextUpdate: Date };
+
 /** Undefined where nothing may be said. */
-export function answerOf(certId: CertId, verdict: Verdict | undefined): OcspAnswer | undefined {
+export function answerOf(certId: CertId, verdict: Verdict | undefined): TimedAnswer | undefined {
   if (!verdict) return undefined;
   const { status, thisUpdate, nextUpdate } = verdict;
   const base = { certIdDer: certId.certIdDer, thisUpdate, nextUpdate };

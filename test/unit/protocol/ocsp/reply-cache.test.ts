@@ -1,136 +1,244 @@
-import { randomBytes } from 'node:crypto';
+import { createHash, randomBytes, sign } from 'node:crypto';
 import { describe, expect, test } from '@jest/globals';
-import { certIdOfPlainRequest, certIdSpellings } from '../../../../src/protocol/ocsp/cert-id-spellings.js';
+import type { OcspSigner } from '../../../../src/lifecycle/status/index.js';
+import {
+  certIdBySpelling,
+  certIdOfPlainRequest,
+  certIdSpellings,
+  spellingOf,
+} from '../../../../src/protocol/ocsp/cert-id-spellings.js';
 import { ReplyCache, type SharedAnswer } from '../../../../src/protocol/ocsp/reply-cache.js';
 import { TokenBucket } from '../../../../src/protocol/ocsp/token-bucket.js';
 import { explicitTag, octetString, oid, sequence } from '../../../../src/x509/der.js';
-import { certIdOf, readOcspRequest } from '../../../../src/x509/ocsp.js';
+import { assembleOcspResponse, buildResponseData, certIdOf, readOcspRequest } from '../../../../src/x509/ocsp.js';
+import { importPublicKey } from '../../../../src/x509/spki.js';
+import { keyPair } from '../../x509/hierarchy.js';
 
-const answer = (changes: Partial<SharedAnswer> = {}): SharedAnswer => ({
-  head: 'head',
-  tail: 'tail',
-  etag: '"x"',
-  lastModified: 'Mon, 01 Jun 2026 00:00:00 GMT',
-  isRevoked: false,
-  refreshAtMs: 500,
-  endsAtMs: 1_000,
-  ...changes,
-});
+const hashes = {
+  sha1: { nameHash: randomBytes(20), keyHash: randomBytes(20) },
+  sha256: { nameHash: randomBytes(32), keyHash: randomBytes(32) },
+};
+const spellings = certIdSpellings(hashes);
+const [SHA1 = '', SHA1_BARE = '', SHA256 = ''] = spellings;
+const responderKey = keyPair();
+const responder = {
+  keyHash: randomBytes(20),
+  algorithm: 'ecdsa-with-SHA256',
+  publicKey: importPublicKey(responderKey.spki),
+  certificateDer: sequence(randomBytes(400)),
+} as unknown as OcspSigner;
+
+/** A serial of ours for each name. */
+function serialOf(name: string): Buffer {
+  return Buffer.concat([Buffer.from([1]), createHash('sha256').update(name).digest().subarray(0, 15)]);
+}
+
+function idOf(name: string, spelling = SHA1): Buffer {
+  return certIdBySpelling(spelling, serialOf(name));
+}
+
+/** Made at second 0, to be made anew from second 500 on, gone at second 1,000. */
+function answer(name: string, changes: { to?: number; revoked?: boolean; spelling?: string } = {}): SharedAnswer {
+  const { to = 1_000, revoked = false, spelling } = changes;
+  const reason = 1;
+  const fields = {
+    certIdDer: idOf(name, spelling),
+    status: revoked ? { kind: 'revoked' as const, at: new Date(86_399_000), reason } : { kind: 'good' as const },
+    thisUpdate: new Date(0),
+    nextUpdate: new Date(to * 1_000),
+  };
+  const producedAt = new Date(0);
+  const data = buildResponseData({ responderKeyHash: responder.keyHash, producedAt, responses: [fields] });
+  return { responder, answer: fields, producedAt, signature: sign('sha256', data, responderKey.privateKey) };
+}
 
 describe('answers kept', () => {
-  test('the CertID finds it until its end and not after', () => {
+  test.each([
+    ['good', false],
+    ['revoked', true],
+  ])('%s: until its end they are the octets that were signed, and not after', (_what, revoked) => {
     const cache = new ReplyCache();
-    cache.store('id', answer(), cache.era);
-    expect(cache.get('id', 999)?.body).toBe('headtail');
-    expect(cache.get('id', 999)?.headers.slice(2, 4)).toEqual(['Content-Length', '8']);
-    expect(cache.get('id', 1_000)).toBeUndefined();
-    expect(cache.counts).toEqual({ answers: 0, bytes: 0 });
+    // Signatures differ in length; each comes back as it was.
+    for (let index = 0; index < 60; index += 1) {
+      const made = answer(`id${index}`, { revoked });
+      const whole = assembleOcspResponse({
+        responseData: buildResponseData({
+          responderKeyHash: responder.keyHash,
+          producedAt: made.producedAt,
+          responses: [made.answer],
+        }),
+        alg: 'ecdsa-with-SHA256',
+        signature: made.signature,
+        certs: [responder.certificateDer],
+      }).toString('latin1');
+      const first = cache.store(made, cache.era);
+      const again = cache.get(idOf(`id${index}`), 999_999);
+      expect(first.body).toBe(whole);
+      expect(again).toEqual(first);
+      expect(again?.headers.slice(2, 4)).toEqual(['Content-Length', String(whole.length)]);
+      expect(again?.headers.slice(-2)).toEqual(['Last-Modified', new Date(0).toUTCString()]);
+    }
+    expect(cache.counts.answers).toBe(60);
+    expect(cache.get(idOf('id7'), 1_000_000)).toBeUndefined();
+    expect(cache.counts.answers).toBe(59);
+  });
+
+  test('a serial asked for in another way, and another serial, are other answers', () => {
+    const cache = new ReplyCache();
+    cache.store(answer('id'), cache.era);
+    cache.store(answer('id', { spelling: SHA256 }), cache.era);
+    expect(cache.get(idOf('id', SHA1_BARE), 1)).toBeUndefined();
+    expect(cache.get(idOf('other'), 1)).toBeUndefined();
+    expect(cache.get(idOf('id', SHA256), 1)?.etag).not.toBe(cache.get(idOf('id'), 1)?.etag);
+  });
+
+  test('a serial of another length is answered and not kept', () => {
+    const cache = new ReplyCache();
+    const made = answer('id');
+    const { certIdDer } = certIdOf('sha1', hashes.sha1, randomBytes(9));
+    expect(cache.store({ ...made, answer: { ...made.answer, certIdDer } }, cache.era).body.length).toBeGreaterThan(400);
+    expect(cache.counts.answers).toBe(0);
+  });
+
+  test('a new signer does not change what the one before has signed', () => {
+    const cache = new ReplyCache();
+    const { body } = cache.store(answer('id'), cache.era);
+    const next = { ...responder, certificateDer: sequence(randomBytes(300)) };
+    cache.store({ ...answer('other'), responder: next }, cache.era);
+    expect(cache.get(idOf('id'), 1)?.body).toBe(body);
+    expect(cache.get(idOf('other'), 1)?.body).toContain(next.certificateDer.toString('latin1'));
+  });
+
+  test("a signature that is not the delegate's is given to nobody else, and is told of", () => {
+    let bad = 0;
+    const cache = new ReplyCache({
+      onBadSignature: () => {
+        bad += 1;
+      },
+    });
+    cache.store({ ...answer('id'), signature: answer('other').signature }, cache.era);
+    expect(cache.get(idOf('id'), 1)).toBeUndefined();
+    expect({ bad, ...cache.counts }).toEqual({ bad: 1, answers: 0, bytes: 0 });
+    const { body } = cache.store(answer('id'), cache.era);
+    expect(cache.get(idOf('id'), 1)?.body).toBe(body);
   });
 
   test('withdrawing takes every spelling away, and nothing else', () => {
     const cache = new ReplyCache();
-    for (const key of ['sha1', 'sha256', 'other']) cache.store(key, answer(), cache.era);
-    cache.withdraw(['sha1', 'sha1 without NULL', 'sha256']);
-    expect(['sha1', 'sha256', 'other'].map((key) => cache.get(key, 1) !== undefined)).toEqual([false, false, true]);
+    for (const spelling of [SHA1, SHA256]) cache.store(answer('id', { spelling }), cache.era);
+    cache.store(answer('other'), cache.era);
+    cache.withdraw(spellings, serialOf('id'));
+    const found = [idOf('id'), idOf('id', SHA256), idOf('other')].map((id) => cache.get(id, 1) !== undefined);
+    expect(found).toEqual([false, false, true]);
   });
 
   test('what was read before a withdrawal is not stored after it', () => {
     const cache = new ReplyCache();
     const { era } = cache;
-    cache.withdraw(['id']); // the revocation commits while the good answer is being signed
-    cache.store('id', answer(), era);
-    expect(cache.get('id', 1)).toBeUndefined();
+    cache.withdraw(spellings, serialOf('id')); // the revocation commits while the good answer is being signed
+    cache.store(answer('id'), era);
+    expect(cache.get(idOf('id'), 1)).toBeUndefined();
   });
 
   test('it holds so many bytes and no more; what is asked for stays, a flood of others passes through', () => {
-    const cache = new ReplyCache(100_000);
-    for (let index = 0; index < 20; index += 1) cache.store(`hot${index}`, answer(), cache.era);
-    for (let index = 0; index < 5_000; index += 1) {
-      cache.store(`cold${index}`, answer({ head: 'x'.repeat(200) }), cache.era);
-      for (let hot = 0; hot < 20; hot += 1) cache.get(`hot${hot}`, 1);
-      expect(cache.counts.bytes).toBeLessThanOrEqual(100_000);
+    const cache = new ReplyCache({ bytesMax: 100_000 });
+    for (let index = 0; index < 5; index += 1) cache.store(answer(`hot${index}`), cache.era);
+    let bytesMost = 0;
+    for (let index = 0; index < 2_000; index += 1) {
+      cache.store(answer(`cold${index}`), cache.era);
+      for (let hot = 0; hot < 5; hot += 1) cache.get(idOf(`hot${hot}`), 1);
+      bytesMost = Math.max(bytesMost, cache.counts.bytes);
     }
-    for (let index = 0; index < 20; index += 1) expect(cache.get(`hot${index}`, 1)).toBeDefined();
-    expect(cache.counts.answers).toBeLessThan(200);
+    expect(bytesMost).toBeLessThanOrEqual(100_000);
+    for (let index = 0; index < 5; index += 1) expect(cache.get(idOf(`hot${index}`), 1)).toBeDefined();
+    expect(cache.counts.answers).toBeGreaterThan(800);
   });
 
   test('random histories: it never gives out what was withdrawn, replaced or has ended', () => {
-    const cache = new ReplyCache(20_000);
-    const truth = new Map<string, { head: string; endsAtMs: number }>();
-    for (let nowMs = 0; nowMs < 20_000; nowMs += 1) {
-      const key = `k${Math.floor(Math.random() * 120)}`;
+    const cache = new ReplyCache({ bytesMax: 11_000 });
+    const truth = new Map<string, { etag: string; to: number }>();
+    let faults = 0;
+    for (let second = 0; second < 5_000; second += 1) {
+      const name = `k${Math.floor(Math.random() * 120)}`;
       const dice = Math.random();
       if (dice < 0.3) {
-        const made = { head: String(nowMs), endsAtMs: nowMs + Math.floor(Math.random() * 2_000) };
-        cache.store(key, answer(made), cache.era);
-        truth.set(key, made);
+        const to = second + Math.floor(Math.random() * 2_000);
+        const { etag } = cache.store(answer(name, { to }), cache.era);
+        truth.set(name, { etag, to });
       } else if (dice < 0.35) {
-        cache.withdraw([key]);
-        truth.delete(key);
+        cache.withdraw(spellings, serialOf(name));
+        truth.delete(name);
       } else if (dice < 0.3501) {
         cache.withdrawAll();
         truth.clear();
-      } else if (dice < 0.4) cache.dueForRefresh(nowMs, 7, 3);
-      const found = cache.get(key, nowMs);
+      } else if (dice < 0.4) cache.dueForRefresh(second * 1_000, 7, 3);
+      const found = cache.get(idOf(name), second * 1_000);
       if (found === undefined) continue; // evicted, or not there
-      expect(found.body).toBe(`${truth.get(key)?.head}tail`);
-      expect(truth.get(key)?.endsAtMs).toBeGreaterThan(nowMs);
+      const { etag, to = 0 } = truth.get(name) ?? {};
+      if (found.etag !== etag || to <= second) faults += 1;
     }
+    expect(faults).toBe(0);
     expect(cache.counts.answers).toBeGreaterThan(10);
   });
 
   test('due for refresh: revoked ones, and those that were asked for since they were made', () => {
-    const cache = new ReplyCache();
-    cache.store('asked', answer(), cache.era);
-    cache.store('idle', answer(), cache.era);
-    cache.store('revoked', answer({ isRevoked: true }), cache.era);
-    cache.get('asked', 1);
-    expect(cache.dueForRefresh(499, 100, 10)).toEqual([]);
-    expect(cache.dueForRefresh(500, 100, 10)).toEqual(['asked', 'revoked']);
-    expect(cache.dueForRefresh(500, 100, 1)).toEqual(['asked']);
-    expect(cache.dueForRefresh(500, 100, 1)).toEqual(['revoked']);
-    expect(cache.dueForRefresh(1_000, 100, 10)).toEqual([]);
-    cache.store('asked', answer({ refreshAtMs: 2_000, endsAtMs: 3_000 }), cache.era);
-    expect(cache.dueForRefresh(2_500, 100, 10)).toEqual([]);
+    const cache = new ReplyCache({ bytesMax: 10_000 });
+    const due = (second: number, dueMax = 10) =>
+      cache.dueForRefresh(second * 1_000, 100_000, dueMax).map((id) => id.toString('hex'));
+    const hex = (...names: string[]) => names.map((name) => idOf(name).toString('hex'));
+    cache.store(answer('asked'), cache.era);
+    cache.store(answer('idle'), cache.era);
+    cache.store(answer('revoked', { revoked: true }), cache.era);
+    cache.get(idOf('asked'), 1);
+    expect(due(499)).toEqual([]);
+    expect(due(500).sort()).toEqual(hex('asked', 'revoked').sort());
+    const [one] = due(500, 1);
+    expect(due(500, 1)).not.toEqual([one]);
+    expect(due(1_000)).toEqual([]);
+    cache.store(answer('asked', { to: 3_000 }), cache.era);
+    cache.withdraw(spellings, serialOf('revoked'));
+    expect(due(2_500)).toEqual([]);
   });
 
   test('withdrawAll empties everything', () => {
     const cache = new ReplyCache();
-    cache.store('id', answer(), cache.era);
+    cache.store(answer('id'), cache.era);
     cache.withdrawAll();
     expect(cache.counts).toEqual({ answers: 0, bytes: 0 });
-    expect(cache.get('id', 1)).toBeUndefined();
+    expect(cache.get(idOf('id'), 1)).toBeUndefined();
   });
 });
 
 describe('the spellings of a CertID', () => {
-  const hashes = {
-    sha1: { nameHash: randomBytes(20), keyHash: randomBytes(20) },
-    sha256: { nameHash: randomBytes(32), keyHash: randomBytes(32) },
-  };
-  const spellings = certIdSpellings(hashes);
-
-  test.each([
-    ['ours', Buffer.concat([Buffer.from([1]), randomBytes(15)])],
-    ['with its first bit set', Buffer.concat([Buffer.from([0xff]), randomBytes(19)])],
-    ['of one octet', Buffer.from([5])],
-  ])('a serial %s: four, among them what we write, and each is a slice of its plain request', (_what, serial) => {
-    const found = spellings(serial);
-    expect(new Set(found).size).toBe(4);
+  test('four, among them what we write, and each CertID is a slice of its plain request', () => {
+    const serial = serialOf('id');
+    const found = spellings.map((spelling) => certIdBySpelling(spelling, serial));
+    expect(new Set(spellings).size).toBe(4);
     for (const name of ['sha1', 'sha256'] as const) {
-      expect(found).toContain(certIdOf(name, hashes[name], serial).certIdDer.toString('latin1'));
+      expect(found).toContainEqual(certIdOf(name, hashes[name], serial).certIdDer);
     }
-    for (const spelling of found) {
-      const request = sequence(sequence(sequence(sequence(Buffer.from(spelling, 'latin1')))));
-      expect(certIdOfPlainRequest(request)).toBe(spelling);
+    for (const [index, certIdDer] of found.entries()) {
+      const request = sequence(sequence(sequence(sequence(certIdDer))));
+      expect(certIdOfPlainRequest(request)).toEqual(certIdDer);
+      expect(spellingOf(certIdDer)).toBe(spellings[index]);
       const [certId] = readOcspRequest(request).certIds;
       expect(certId?.serial).toEqual(serial);
-      expect(certId?.certIdDer.toString('latin1')).toBe(spelling);
+      expect(certId?.certIdDer).toEqual(certIdDer);
     }
   });
 
+  test.each([
+    ['of one octet', Buffer.from([5])],
+    ['of twenty octets', Buffer.concat([Buffer.from([0xff]), randomBytes(19)])],
+    ['with its first bit set', Buffer.concat([Buffer.from([0x80]), randomBytes(15)])],
+    ['padded', Buffer.concat([Buffer.from([0]), randomBytes(15)])],
+  ])('a serial %s has none', (_what, serial) => {
+    expect(spellingOf(certIdBySpelling(SHA1, serial))).toBeUndefined();
+    expect(spellingOf(certIdOf('sha1', hashes.sha1, serial).certIdDer)).toBeUndefined();
+  });
+
   test('a request that says more, or less, or something else is no plain one', () => {
-    const { certIdDer } = certIdOf('sha1', hashes.sha1, Buffer.from([5]));
+    const { certIdDer } = certIdOf('sha1', hashes.sha1, serialOf('id'));
     const plain = sequence(sequence(sequence(sequence(certIdDer))));
     const nonce = sequence(oid('1.3.6.1.5.5.7.48.1.2'), octetString(octetString(Buffer.alloc(16))));
     const others = [
