@@ -54,7 +54,7 @@ export class DerReader {
     const end = contentStart + contentBytes;
     if (end > bytes.length) return this.fail('is shorter than its length says');
     this.#offset = end;
-    return { tag, der: bytes.subarray(start, end), content: bytes.subarray(contentStart, end) };
+    return new Element(tag, bytes, start, contentStart, end);
   }
 
   expect(tag: number, what = this.#what): DerElement {
@@ -79,6 +79,25 @@ export class DerReader {
 
   fail(fault: string): never {
     throw badDer(this.#what, fault);
+  }
+}
+
+/** Its views are made when they are asked for: most elements are asked for one of the two, and a view costs more than a look. */
+class Element implements DerElement {
+  constructor(
+    readonly tag: number,
+    private readonly bytes: Buffer,
+    private readonly start: number,
+    private readonly contentStart: number,
+    private readonly end: number,
+  ) {}
+
+  get der(): Buffer {
+    return this.bytes.subarray(this.start, this.end);
+  }
+
+  get content(): Buffer {
+    return this.bytes.subarray(this.contentStart, this.end);
   }
 }
 

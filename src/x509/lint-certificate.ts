@@ -10,7 +10,6 @@ declare const linted: unique symbol;
 /** A TBSCertificate that passed every rule. Only {@link lintTbs} makes one; signing takes nothing else. */
 export interface LintedTbs {
   readonly tbsDer: Buffer;
-  readonly parsed: ParsedTbs;
   readonly profile: CertificateProfile;
   readonly [linted]: true;
 }
@@ -51,7 +50,7 @@ export function lintTbs(tbsDer: Buffer, profile: CertificateProfile, expected: L
       },
     );
   }
-  return { tbsDer, parsed, profile } as LintedTbs;
+  return { tbsDer, profile } as LintedTbs;
 }
 
 type Holds = (tbs: ParsedTbs, profile: CertificateProfile, expected: LintExpectation) => boolean;

@@ -54,15 +54,26 @@ export function readSpki(spkiDer: Buffer, options: { allowRsa?: boolean } = {}):
  * costs about twice as much.
  */
 export function importPublicKey(spki: Spki): KeyObject {
-  const known = IMPORTED.get(spki);
-  if (known !== undefined) return known;
-  const key = keyObjectOf(spki);
-  IMPORTED.set(spki, key);
-  return key;
+  return spki instanceof CheckedSpki ? spki.keyObject() : keyObjectOf(spki);
 }
 
-/** Importing costs as much as verifying, and many keys verify more than once. Bounded by what is read of them. */
-const IMPORTED = new WeakMap<Spki, KeyObject>();
+/** Importing costs as much as verifying, and many keys verify more than once: what was read keeps its key object. */
+class CheckedSpki implements Spki {
+  #imported: KeyObject | undefined;
+
+  constructor(
+    readonly algorithm: KeyAlgorithm,
+    readonly spkiDer: Buffer,
+    readonly spkiHash: Buffer,
+    readonly keyIdentifier: Buffer,
+    readonly keyBits: Buffer,
+  ) {}
+
+  keyObject(): KeyObject {
+    this.#imported ??= keyObjectOf(this);
+    return this.#imported;
+  }
+}
 
 function keyObjectOf(spki: Spki): KeyObject {
   if (spki.algorithm === 'RSA') return createPublicKey({ key: spki.spkiDer, format: 'der', type: 'spki' });
@@ -92,13 +103,13 @@ export function rsaNumbers(spki: Spki): { modulus: bigint; exponent: bigint } {
 }
 
 function describeKey(algorithm: KeyAlgorithm, spkiDer: Buffer, keyBits: Buffer): Spki {
-  return {
+  return new CheckedSpki(
     algorithm,
     spkiDer,
-    spkiHash: hash('sha256', spkiDer, 'buffer'),
-    keyIdentifier: hash('sha1', keyBits, 'buffer'),
+    hash('sha256', spkiDer, 'buffer'),
+    hash('sha1', keyBits, 'buffer'),
     keyBits,
-  };
+  );
 }
 
 // Everything before the point of the only accepted encodings: outer lengths, algorithm, named curve, BIT STRING header.
