@@ -1,6 +1,7 @@
 import { dryRunPolicy, makeUnknownAlarms } from '../lifecycle/admission/index.js';
 import { trafficReader } from '../lifecycle/admission/traffic-reader.pg.js';
 import { unknownAlarmStore } from '../lifecycle/admission/unknown-alarm-store.pg.js';
+import { trafficAlarmReader } from '../lifecycle/detection/traffic-alarms.pg.js';
 import { pgGrantStore } from '../lifecycle/enrolment/grant-store.pg.js';
 import { createGrant, withdrawGrant } from '../lifecycle/enrolment/index.js';
 import { factoryCredentialStore } from '../lifecycle/factory/credential-store.pg.js';
@@ -97,6 +98,7 @@ export function wireOperator(
     network,
     dryRunPolicy: (run) => dryRunPolicy(dryRun, run),
     relocations: makeRelocations({ ...core, orders: relocationStore }),
+    trafficAlarms: trafficAlarmReader,
     unknownAlarms: makeUnknownAlarms({ db: transactor, store: unknownAlarmStore, ledger, clock }),
     cases: makeCaseDesk({ store: caseStore, ledger }),
     installation: makeInstallationSwitches({ db: transactor, ledger, row: installationRow }),

@@ -6,5 +6,7 @@
  * bursts) is seen by its own look at traffic, and goes the same way: a ledger entry, once a rule, subject and day.
  */
 export * from './grade-fact.js';
+export { TRAFFIC_RULES } from './traffic/finding.js';
 export { TRAFFIC_LEASE, type TrafficDeps, watchTraffic } from './traffic/watch-traffic.js';
+export type { TrafficAlarmReader } from './traffic-alarms.js';
 export * from './weigh-facts.js';

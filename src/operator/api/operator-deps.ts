@@ -1,4 +1,5 @@
 import type { PolicyDryRun, UnknownAlarms } from '../../lifecycle/admission/index.js';
+import type { TrafficAlarmReader } from '../../lifecycle/detection/index.js';
 import type { Enrolment } from '../../lifecycle/enrolment/index.js';
 import type { FactoryOffice } from '../../lifecycle/factory/index.js';
 import type { Feed } from '../../lifecycle/feed/index.js';
@@ -58,4 +59,5 @@ export interface OperatorDeps {
   readonly dryRunPolicy: (run: { document: NetworkPolicyDocument; hours: number }) => Promise<PolicyDryRun>;
   readonly relocations: Relocations;
   readonly unknownAlarms: UnknownAlarms;
+  readonly trafficAlarms: TrafficAlarmReader;
 }

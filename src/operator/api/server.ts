@@ -10,6 +10,7 @@ import type { Person } from '../people/person.js';
 import { openApiDocument } from './openapi.js';
 import type { OperatorDeps } from './operator-deps.js';
 import type { Route } from './route.js';
+import { alarmRoutes } from './routes/alarm-routes.js';
 import { caRoutes } from './routes/ca-routes.js';
 import { caseRoutes } from './routes/case-routes.js';
 import { factoryRoutes } from './routes/factory-routes.js';
@@ -38,6 +39,7 @@ export function operatorRoutes(deps: OperatorDeps): Route[] {
     ...gatewayRoutes(deps),
     ...caRoutes(deps),
     ...networkRoutes(deps),
+    ...alarmRoutes(deps),
     ...unitRoutes(deps),
     ...fleetRoutes(deps),
     ...keyRoutes(deps),

@@ -1,8 +1,9 @@
 import { z } from 'zod';
+import { holdsSubscriberNumber } from '../../lifecycle/registry/index.js';
 
 /**
- * The bounded shapes of what people send. A run of 15 digits is refused everywhere in free text: it would be a subscriber
- * or phone identity, which this system never keeps (ADM-3).
+ * The bounded shapes of what people send. A run of 15 digits, also in groups, is refused everywhere in free text: it would be a
+ * subscriber or phone identity, which this system never keeps (ADM-3).
  */
 export const name = z
   .string()
@@ -14,7 +15,10 @@ export const freeText = z
   .string()
   .min(3, 'say why, in at least 3 characters')
   .max(500)
-  .refine((text) => !/\d{15}/.test(text), 'must not hold a 15-digit subscriber or phone identity');
+  .refine(
+    (text) => !/\d{15}/.test(text) && !holdsSubscriberNumber(text),
+    'must not hold a 15-digit subscriber or phone identity',
+  );
 export const pem = z.string().max(16_384);
 export const serialHex = z.string().regex(/^[0-9a-f]{32}$/, '32 lower-case hex digits');
 export const sha256Hex = z.string().regex(/^[0-9a-f]{64}$/, '64 lower-case hex digits');

@@ -1,5 +1,6 @@
 import { Command, CommanderError, Option } from 'commander';
 import { asFemtoError, FemtoError } from '../../platform/errors.js';
+import { addAlarmCommands } from './alarm-commands.js';
 import { EXIT, EXIT_HELP, exitCodeOf } from './exit-codes.js';
 import { addFactoryCommands } from './factory-commands.js';
 import { addFeedCommands } from './feed-commands.js';
@@ -32,6 +33,7 @@ export function femtopkiProgram(tools: OfflineTools, version: string): Command {
   addFactoryCommands(program);
   addFeedCommands(program);
   addNetworkCommands(program);
+  addAlarmCommands(program);
   addRegistryCommands(program);
   addVendorCommands(program);
   addUnitCommands(program);

@@ -252,4 +252,46 @@ describe('the commands people type', () => {
       stderr: expect.stringContaining('STATE_CONFLICT'),
     });
   });
+
+  test('alarm and evidence: what traffic showed, the decisions that show it, and what is held against a unit', async () => {
+    const { pool } = shellDb;
+    await pool.query(
+      `INSERT INTO decision (at, gateway_id, unit_id, stage, key_proved, verdict, reasons, address, cell)
+       VALUES ('2026-11-24T23:59:59.123456Z', 1, 2, 'registration', true, 'deny', '{CELL_MISMATCH}', '198.51.100.2', '00101-9')`,
+    );
+    const { rows } = await pool.query<{ id: number }>(
+      `INSERT INTO traffic_alarm (rule, subject, unit_id, grade, day, first_at, last_at, words, facts, decision_at, decision_id)
+       SELECT 'CELL_CONFLICT', 'unit:SHB-24-00002', 2, 'strong', at::date, at, at, 'two on one cell', '{"cells":["00101-9"]}',
+         ARRAY[at], ARRAY[id] FROM decision WHERE cell = '00101-9' RETURNING id`,
+    );
+    await pool.query(
+      `INSERT INTO evidence (at, code, grade, unit_id, subject, facts)
+       VALUES (now(), 'CELL_CONFLICT', 'strong', 2, 'unit:SHB-24-00002', '{"gateways":["segw-1"]}')`,
+    );
+    const id = Number(rows[0]?.id);
+    const alarm = {
+      id,
+      rule: 'CELL_CONFLICT',
+      subject: 'unit:SHB-24-00002',
+      grade: 'strong',
+      words: 'two on one cell',
+    };
+    expect(await femtopki('alarm', 'list', '--unit', 'SHB-24-00002')).toMatchObject([alarm]);
+    expect(await femtopki('alarm', 'list', '--rule', 'CELL_CONFLICT')).toMatchObject([alarm]);
+    expect(await femtopki('alarm', 'list', '--rule', 'MOBILE_USE')).toEqual([]);
+    expect(await femtopki('alarm', 'list', '--unit', 'SHB-24-00001')).toEqual([]);
+    expect(await femtopki('alarm', 'show', String(id))).toMatchObject({
+      ...alarm,
+      facts: { cells: ['00101-9'] },
+      decisions: [{ cell: '00101-9', address: '198.51.100.2', reasons: ['CELL_MISMATCH'], keyProved: true }],
+    });
+    expect(await femtopki('evidence', 'list', 'SHB-24-00002')).toMatchObject([
+      { code: 'CELL_CONFLICT', grade: 'strong', caseId: null, facts: { gateways: ['segw-1'] } },
+    ]);
+    for (const wrong of [
+      ['alarm', 'show', '999'],
+      ['evidence', 'list', 'SHB-24-09999'],
+    ])
+      await expect(femtopki(...wrong)).rejects.toMatchObject({ stderr: expect.stringContaining('NOT_FOUND') });
+  });
 });

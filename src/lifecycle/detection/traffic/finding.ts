@@ -26,13 +26,15 @@ export interface Finding {
   readonly raw: readonly RawEvent[];
 }
 
-export type TrafficRuleName =
-  | 'MOBILE_USE'
-  | 'CELL_CONFLICT'
-  | 'REPEATED_DENIALS'
-  | 'NEW_GATEWAY'
-  | 'DISTRICT_BURST'
-  | 'DISTRICT_DRIP';
+export const TRAFFIC_RULES = [
+  'MOBILE_USE',
+  'CELL_CONFLICT',
+  'REPEATED_DENIALS',
+  'NEW_GATEWAY',
+  'DISTRICT_BURST',
+  'DISTRICT_DRIP',
+] as const;
+export type TrafficRuleName = (typeof TRAFFIC_RULES)[number];
 
 export const RAW_EVENTS_MAX = 100;
 export const HOUR_MS = 3_600_000;
