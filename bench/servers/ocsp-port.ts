@@ -3,13 +3,18 @@
  * Orders over IPC, each answered: `state`, `revoke` (the unit of the first certificate)..
  * argv[2]: scratch directory, also the CRL directory; argv[3]: JSON OcspPortOptions.
  */
+import type { KeyObject } from 'node:crypto';
 import { writeFileSync } from 'node:fs';
+import { createConnection } from 'node:net';
 import { join } from 'node:path';
+import { connectSigner } from '../../src/platform/hsm/signer-client.js';
+import type { Signer } from '../../src/platform/signer.js';
 import { ocspIssuerHashes } from '../../src/x509/ocsp.js';
 import { readSpki } from '../../src/x509/spki.js';
 import { openStatusRooms } from '../../test/support/status-rooms.js';
 import { openStatusPort } from '../../test/support/status-service.js';
 import { startStatusWorld } from '../../test/support/status-world.js';
+import { startPinned } from '../measure/pinned-process.js';
 import { fillCertificates } from './bench-certificates.js';
 
 export interface OcspPortOptions {
@@ -17,6 +22,8 @@ export interface OcspPortOptions {
   /** Every so manieth is revoked; default none. */
   readonly revokedEvery?: number;
   readonly livePerSecond?: number;
+  /** Answers are signed by a process on this core, as the signer is another host's (rules 2.5); default: in this process. */
+  readonly signerCore?: number;
   /** Units with a certificate each, beside them; default none. */
   readonly units?: number;
 }
@@ -57,8 +64,10 @@ for (const key = world.newKey(); units.length < (options.units ?? 0); ) {
 }
 await fillCertificates(world.db, { ...options, issuerId: world.deviceCa.id, hour });
 const events = { cached: 0, worked: 0 };
+const signing = options.signerCore === undefined ? undefined : await startSigning(options.signerCore);
 const port = await openStatusPort(world, {
   dir,
+  ...(signing && { signer: signing.signer }),
   ...(options.livePerSecond !== undefined && { livePerSecond: options.livePerSecond }),
   onEvent: (event) => {
     if (event === 'cached' || event === 'worked') events[event] += 1;
@@ -96,6 +105,7 @@ process.on('SIGTERM', () => {
   clearInterval(beats);
   void port
     .close()
+    .then(() => signing?.end())
     .then(() => world.close())
     .then(() => process.exit(0));
 });
@@ -108,3 +118,19 @@ process.send?.({
   databaseUrl: world.db.url,
   units,
 } satisfies OcspPortReady);
+
+async function startSigning(core: number): Promise<{ signer: Signer; end(): Promise<void> }> {
+  const path = join(dir, 'signer.sock');
+  const standIn = startPinned(new URL('./memory-signer.ts', import.meta.url), core, [path]);
+  const pem = (key: KeyObject): string => key.export({ type: 'pkcs8', format: 'pem' }).toString();
+  standIn.send([...world.keys].map(([label, { privateKey }]) => [label, pem(privateKey)]));
+  await standIn.next();
+  const signer = connectSigner({ runDir: dir, role: 'status', dial: async () => createConnection(path) });
+  return {
+    signer,
+    end: async () => {
+      await signer.close();
+      await standIn.end();
+    },
+  };
+}

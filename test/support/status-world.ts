@@ -47,6 +47,8 @@ export interface StatusWorld {
   readonly db: TestDatabase;
   readonly transactor: Transactor;
   readonly signer: Signer;
+  /** By label: for a signer of the caller's own. */
+  readonly keys: ReadonlyMap<string, Key>;
   /** Every request the signer got. */
   readonly signed: SignRequest[];
   /** Makes the signer answer HSM_UNAVAILABLE. */
@@ -231,6 +233,7 @@ export async function startStatusWorld(
     db,
     transactor,
     signer,
+    keys,
     signed,
     breakSigner: (broken) => {
       isBroken = broken;
