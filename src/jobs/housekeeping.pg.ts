@@ -29,6 +29,15 @@ const OVER: readonly (readonly [table: string, condition: string])[] = [
   ['access_token', `expires_at < now() - interval '1 day'`],
 ];
 
+/**
+ * Bytes of lists that nobody may rely on any more: parts that were switched off, and the base of a delta. Their rows stay,
+ * number and hashes, as those of all CRLs do: the signer's journal, which is kept, is explained by them.
+ */
+const SPENT_BYTES: readonly (readonly [table: string, bytes: string, end: string])[] = [
+  ['crl_part', 'der', 'next_update'],
+  ['crl_parts_state', 'base_der', 'base_next_update'],
+];
+
 export const housekeeping: Housekeeping = {
   purge: async (tx) => {
     const removed: Record<string, number> = {};
@@ -37,6 +46,12 @@ export const housekeeping: Housekeeping = {
         `DELETE FROM ${table} WHERE ctid = ANY(ARRAY(SELECT ctid FROM ${table} WHERE ${condition} LIMIT ${ROWS_A_RUN}))`,
       );
       if (rowCount > 0) removed[table] = rowCount;
+    }
+    for (const [table, bytes, end] of SPENT_BYTES) {
+      const { rowCount } = await tx.query(
+        `UPDATE ${table} SET ${bytes} = NULL WHERE ${bytes} IS NOT NULL AND ${end} < now() - interval '1 day'`,
+      );
+      if (rowCount > 0) removed[`${table}.${bytes}`] = rowCount;
     }
     const { rows } = await tx.query<{ day: string }>(
       `SELECT drop_decision_days(now() - interval '${DECISION_DAYS} days') AS day`,

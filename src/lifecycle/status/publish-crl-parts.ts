@@ -43,7 +43,8 @@ export interface PartOutcome {
 export interface CrlPartsPublisher {
   /**
    * Lets deltas and shards follow the complete CRLs that were published. Call it after each look of the CRL publisher; it
-   * holds a lease of its own. One CA's failure keeps nobody back, and never a complete CRL: those go first, without it.
+   * holds a lease of its own, and any other only brings what was recorded to its own host's disk. One CA's failure keeps nobody
+   * back, and never a complete CRL: those go first, without it.
    */
   publishDue(): Promise<PartOutcome[]>;
 }
@@ -63,9 +64,17 @@ export function makeCrlPartsPublisher(deps: CrlPartsDeps): CrlPartsPublisher {
   return {
     publishDue: async () => {
       const lease = await deps.leases.acquire(LEASE, deps.holder, LEASE_MS);
-      if (!lease) return [];
       const nowMs = deps.clock.now().getTime();
       const outcomes: PartOutcome[] = [];
+      if (!lease) {
+        if (Math.abs(nowMs - healedAtMs) < HEAL_EVERY_MS) return [];
+        healedAtMs = nowMs;
+        // Whoever publishes may still be on the way to a disk that is shared.
+        const old = (await deps.store.newest(deps.transactor.read)).filter(
+          ({ thisUpdate }) => nowMs - thisUpdate.getTime() >= HEAL_EVERY_MS,
+        );
+        return heal(deps, old);
+      }
       const behind = await deps.store.behind(deps.transactor.read, deps.clock.now());
       const isHealDue = Math.abs(nowMs - healedAtMs) >= HEAL_EVERY_MS;
       const recorded = behind.length > 0 || isHealDue ? await deps.store.newest(deps.transactor.read) : [];
