@@ -1,7 +1,6 @@
-import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from 'node:fs';
+import { accessSync, constants, existsSync, statfsSync, statSync } from 'node:fs';
 import { createConnection } from 'node:net';
 import { join } from 'node:path';
-import { crlHealth } from '../lifecycle/status/index.js';
 import { critical, type DoctorCheck, fine, warning } from '../operator/cli/finding.js';
 import { type Config, loadConfig } from '../platform/config/config.js';
 import { type DataPaths, dataPaths, holderOf } from '../platform/data-directory.js';
@@ -12,7 +11,7 @@ import { dialHosts } from '../platform/hsm/dial-signer.js';
 import { hierarchyPath, readHierarchy } from '../platform/hsm/hierarchy.js';
 import { linkKeyPath, openLinkIdentity } from '../platform/hsm/link-identity.js';
 import { PinMarker } from '../platform/hsm/pin-marker.js';
-import { readCrl } from '../x509/read-crl.js';
+import { crlLife, crlPartsLife, deviceCaLabels, rootCrlLife } from './doctor-crl.js';
 import { crlStoreState } from './doctor-crl-store.js';
 import { rolloverState } from './doctor-rollover.js';
 import { opensslProgram, vendorAnchorLife } from './doctor-vendor.js';
@@ -55,6 +54,7 @@ export function doctorChecks(data: string): DoctorCheck[] {
       run: () => listens('operator-server', config().listen.operator.host, config().listen.operator.port),
     },
     { name: 'crl', run: async () => crlLife(data) },
+    { name: 'crl-parts', run: () => crlPartsLife(paths.crl, deviceCaLabels(data), config().status) },
     { name: 'root-crl', run: async () => rootCrlLife(data) },
     { name: 'crl-store', run: () => crlStoreState(config(), paths) },
     { name: 'database', run: () => database(data, config()) },
@@ -167,28 +167,6 @@ async function listens(name: string, host: string, port: number) {
     : critical(`nothing listens on ${host}:${port}`, `Start ${name}; its log is in the data directory's logs.`);
 }
 
-function crlLife(data: string) {
-  const labels = readHierarchy(hierarchyPath(data))
-    .entries.filter(({ kind, state }) => state === 'active' && kind.endsWith('-ca'))
-    .map(({ label }) => label);
-  const lives = labels.map((label) => {
-    const file = join(dataPaths(data).crl, `${label}.crl`);
-    if (!existsSync(file)) return { label, part: 0, number: 'none' };
-    const { thisUpdate, nextUpdate, number } = readCrl(readFileSync(file));
-    const whole = (nextUpdate?.getTime() ?? 0) - thisUpdate.getTime();
-    return { label, part: ((nextUpdate?.getTime() ?? 0) - Date.now()) / whole, number: String(number) };
-  });
-  const worst = lives.reduce((a, b) => (a.part < b.part ? a : b));
-  const text = lives
-    .map(({ label, number, part }) => `${label} #${number} ${Math.round(part * 100)} % left`)
-    .join(', ');
-  if (worst.part <= 0.1)
-    return critical(text, 'See that rotation-worker and signer run: gateways refuse units when a CRL ends.');
-  return worst.part < 0.5
-    ? warning(text, 'A CRL is past half of its life: see the log of rotation-worker.')
-    : fine(text);
-}
-
 /** Undefined: the embedded one, which does not run. */
 function databaseUrl(data: string, config: Config): string | undefined {
   const isEmbedded = loadConfig({ dataDir: data }).databaseUrl === undefined;
@@ -257,17 +235,4 @@ async function database(data: string, config: Config) {
   } finally {
     await pool.end();
   }
-}
-
-function rootCrlLife(data: string) {
-  const roots = readHierarchy(hierarchyPath(data)).entries.filter(({ kind }) => kind.startsWith('root-'));
-  const lives = roots.map(({ label }) => {
-    const { thisUpdate, nextUpdate } = readCrl(readFileSync(join(dataPaths(data).ca, `${label}.crl`)));
-    return crlHealth({ label, thisUpdate, nextUpdate: nextUpdate ?? thisUpdate }, new Date());
-  });
-  const soonest = lives.reduce((a, b) => (a.nextUpdate < b.nextUpdate ? a : b));
-  const text = `the CRL of ${soonest.label} ends first, ${soonest.nextUpdate.toISOString()}`;
-  if (soonest.alarm === 'none') return fine(text);
-  const nextStep = 'Hold a ceremony: femtopki ca sign-crls. Strict gateways refuse every unit when a root CRL ends.';
-  return soonest.alarm === 'half-life' ? warning(text, nextStep) : critical(text, nextStep);
 }

@@ -1,6 +1,8 @@
 import { existsSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
+import { crlPartsLife } from '../../../src/apps/doctor-crl.js';
+import { housekeeping } from '../../../src/jobs/housekeeping.pg.js';
 import { crlStore } from '../../../src/lifecycle/status/crl-store.pg.js';
 import type { CrlPartsPublisher, CrlPublisher } from '../../../src/lifecycle/status/index.js';
 import { makeCrlShelf } from '../../../src/protocol/crl/crl-shelf.js';
@@ -176,6 +178,57 @@ describe('shards beside the complete CRL', () => {
     }
     expect(troubles.map(String).join()).toContain('is of another kind than its name says');
   });
+});
+
+test('doctor misses shards that were promised and a delta that does not follow, and names what has ended', async () => {
+  const seen = (status: { crlDeltas: boolean; crlShards: number }) =>
+    crlPartsLife(rooms.crlDir, ['device-ca-1'], status);
+  const on = { crlDeltas: true, crlShards: 4 };
+  // Long enough ago for a part to be late.
+  offsetMs = -7_200_000;
+  expect((await seen(on)).severity).toBe('critical');
+  await look();
+  await rooms.revocation.revoke(of(await newUnit()));
+  await look();
+  expect(await seen(on)).toMatchObject({ severity: 'ok', evidence: '5 parts lie published' });
+  await rooms.revocation.revoke(of(await newUnit()));
+  await crls.publishDue();
+  expect(await seen(on)).toMatchObject({
+    severity: 'critical',
+    evidence: expect.stringContaining('device-ca-1.delta'),
+  });
+  await parts.publishDue();
+  rmSync(file('.shard-4-1'));
+  expect(await seen(on)).toMatchObject({
+    severity: 'critical',
+    evidence: expect.stringContaining('shard-4-1 missing'),
+  });
+});
+
+test('parts that were switched off are told when they end, and their bytes go a day later; the rows stay', async () => {
+  offsetMs = -48 * 3_600_000;
+  await look();
+  await rooms.revocation.revoke(of(await newUnit()));
+  await look();
+  const off = { crlDeltas: false, crlShards: 0 };
+  expect(await crlPartsLife(rooms.crlDir, ['device-ca-1'], off)).toMatchObject({
+    severity: 'warning',
+    evidence: expect.stringContaining('ended and nothing follows them'),
+  });
+  const partRows = () => world.db.pool.query('SELECT part, number, tbs_sha256, sha256 FROM crl_part ORDER BY 1, 2');
+  const before = (await partRows()).rows;
+  const removed = await housekeeping.purge(world.transactor.read);
+  expect(removed).toMatchObject({ 'crl_part.der': 5, 'crl_parts_state.base_der': 3 });
+  expect((await partRows()).rows).toEqual(before);
+  const { rows } = await world.db.pool.query('SELECT 1 FROM crl_part WHERE der IS NOT NULL');
+  expect(rows).toEqual([]);
+  // Switched on again it goes on, with a new base.
+  offsetMs = 0;
+  await look();
+  await rooms.revocation.revoke(of(await newUnit()));
+  await look();
+  expect(list('.delta')).toMatchObject({ number: 4n, deltaBase: 3n });
+  expect(signer.refusals).toEqual([]);
 });
 
 test('without the settings there are no parts, and `crl` never holds one', async () => {
