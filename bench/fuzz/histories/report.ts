@@ -1,6 +1,7 @@
-import { mkdtempSync } from 'node:fs';
+import { mkdtempSync, readFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { treeCpuSeconds } from '../../measure/process-tree.js';
 import { type HistoriesReport, KINDS, type Kind, runHistories } from './run.js';
 
 /** Plays both kinds and prints what came of them; false where one history ended as it must not. */
@@ -12,6 +13,7 @@ export async function fuzzHistories(
   process.env['FP_TEST_RUN_DIR'] = mkdtempSync(join(tmpdir(), 'fp-fuzz-'));
   process.env['FP_TEST_RUN_PID'] = String(process.pid);
   let isGood = true;
+  let [spentOn, before] = [0, 0];
   try {
     for (const kind of Object.keys(KINDS) as Kind[]) {
       const count = kind === 'honest' ? runs : Math.ceil(runs / 4);
@@ -20,10 +22,16 @@ export async function fuzzHistories(
         seed,
         ...(only !== undefined && { only: Number(only) }),
         onProgress: (done) => {
+          // Loading us and making the database is none of a history's time.
+          if (before === 0) before = cpuSeconds();
+          else spentOn += 1;
           if (done % 1_000 === 0) say(`  ${done} of ${count}`);
         },
       });
       sayReport(report, say);
+      say(
+        ` ${((1_000 * (cpuSeconds() - before)) / spentOn).toFixed(0)} ms of CPU a history until now, ours and the database's`,
+      );
       isGood &&= report.faults.length === 0;
     }
   } finally {
@@ -32,6 +40,13 @@ export async function fuzzHistories(
     await stopServices();
   }
   return isGood;
+}
+
+/** Of this process and of the tests' PostgreSQL. */
+function cpuSeconds(): number {
+  const { user, system } = process.cpuUsage();
+  const holder = Number(readFileSync(join(process.env['FP_TEST_RUN_DIR'] ?? '', 'holder.pid'), 'utf8'));
+  return (user + system) / 1e6 + treeCpuSeconds(holder);
 }
 
 function sayReport(
