@@ -1,5 +1,11 @@
-import { byteaArray } from '../../platform/db/binary-array.js';
-import { plainArray } from '../../platform/db/plain-array.js';
+import {
+  boolArray,
+  byteaArray,
+  int4Array,
+  int8Array,
+  textArray,
+  timestamptzArray,
+} from '../../platform/db/binary-array.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import { homeOf } from '../../platform/net/ip-address.js';
 import { type DecisionRow, type DecisionStore, STRANGERS_A_MINUTE } from './decision.js';
@@ -13,21 +19,21 @@ export const decisionStore: DecisionStore = {
     await tx.query(
       INSERT,
       [
-        plainArray(rows.map((row) => row.at)),
-        plainArray(rows.map((row) => row.gatewayId)),
-        plainArray(rows.map((row) => row.unitId)),
-        plainArray(rows.map((row) => row.issuerId)),
+        timestamptzArray(rows.map((row) => row.at)),
+        int4Array(rows.map((row) => row.gatewayId)),
+        int4Array(rows.map((row) => row.unitId)),
+        int4Array(rows.map((row) => row.issuerId)),
         byteaArray(rows.map((row) => row.serial)),
-        plainArray(rows.map((row) => row.stage)),
-        plainArray(rows.map((row) => row.keyProved)),
-        plainArray(rows.map((row) => row.verdict)),
-        plainArray(rows.map((row) => row.reasons.join(' '))),
-        plainArray(rows.map((row) => row.address)),
-        plainArray(rows.map((row) => row.lineId)),
-        plainArray(rows.map((row) => row.policyVersion)),
-        plainArray(rows.map((row) => (row.isStranger ? (alarm?.id ?? null) : null))),
-        plainArray(rows.map((row) => row.cell)),
-        plainArray(rows.map((row) => row.lineSure)),
+        textArray(rows.map((row) => row.stage)),
+        boolArray(rows.map((row) => row.keyProved)),
+        textArray(rows.map((row) => row.verdict)),
+        textArray(rows.map((row) => row.reasons.join(' '))),
+        textArray(rows.map((row) => row.address)),
+        int4Array(rows.map((row) => row.lineId)),
+        int4Array(rows.map((row) => row.policyVersion)),
+        int8Array(rows.map((row) => (row.isStranger ? (alarm?.id ?? null) : null))),
+        textArray(rows.map((row) => row.cell)),
+        boolArray(rows.map((row) => row.lineSure)),
       ],
       { preparedAs: 'admission-decisions' },
     );
@@ -39,11 +45,11 @@ export const decisionStore: DecisionStore = {
 const INSERT = `
   INSERT INTO decision (at, gateway_id, unit_id, issuer_id, serial, stage, key_proved, verdict, reasons, address, line_id,
     policy_version, alarm_id, cell, line_sure)
-  SELECT at, gateway_id, unit_id, issuer_id, serial, stage, key_proved, verdict,
-    CASE reasons WHEN '' THEN '{}' ELSE string_to_array(reasons, ' ') END, address, line_id, policy_version, alarm_id,
+  SELECT at, gateway_id, unit_id, issuer_id::smallint, serial, stage, key_proved, verdict,
+    CASE reasons WHEN '' THEN '{}' ELSE string_to_array(reasons, ' ') END, address::inet, line_id, policy_version, alarm_id,
     cell, line_sure
-  FROM unnest($1::timestamptz[], $2::int[], $3::int[], $4::smallint[], $5::bytea[], $6::text[], $7::boolean[], $8::text[],
-    $9::text[], $10::inet[], $11::int[], $12::int[], $13::bigint[], $14::text[], $15::boolean[])
+  FROM unnest($1::timestamptz[], $2::int[], $3::int[], $4::int[], $5::bytea[], $6::text[], $7::boolean[], $8::text[],
+    $9::text[], $10::text[], $11::int[], $12::int[], $13::bigint[], $14::text[], $15::boolean[])
     AS d(at, gateway_id, unit_id, issuer_id, serial, stage, key_proved, verdict, reasons, address, line_id,
       policy_version, alarm_id, cell, line_sure)`;
 

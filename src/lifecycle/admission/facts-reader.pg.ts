@@ -1,5 +1,4 @@
-import { byteaArray } from '../../platform/db/binary-array.js';
-import { plainArray } from '../../platform/db/plain-array.js';
+import { byteaArray, int4Array, textArray, timestamptzArray } from '../../platform/db/binary-array.js';
 import type { SlotState, UnitState } from '../model/index.js';
 import type { AdmissionReader, KnownFacts, KnownSlot, KnownUnit } from './facts.js';
 
@@ -12,12 +11,12 @@ export const factsReader: AdmissionReader = {
     const { rows } = await tx.query<Row>(
       FACTS,
       [
-        plainArray(asked.map(({ issuerId }) => issuerId)),
+        int4Array(asked.map(({ issuerId }) => issuerId)),
         byteaArray(asked.map(({ shown }) => shown.serial)),
-        plainArray(asked.map(({ shown }) => shown.notAfter)),
+        timestamptzArray(asked.map(({ shown }) => shown.notAfter)),
         byteaArray(asked.map(({ shown }) => shown.whole?.spki.spkiHash ?? NO_KEY)),
         byteaArray(asked.map(({ shown }) => shown.der)),
-        plainArray(asked.map(({ address }) => address)),
+        textArray(asked.map(({ address }) => address)),
         at,
       ],
       { preparedAs: 'admission-facts' },
@@ -91,7 +90,8 @@ const LINE_OF_ADDRESS = `
 
 const FACTS = `
   WITH asked AS (
-    SELECT * FROM unnest($1::smallint[], $2::bytea[], $3::timestamptz[], $4::bytea[], $5::bytea[], $6::inet[])
+    SELECT issuer_id::smallint, serial, not_after, spki_hash, der, address::inet, n
+    FROM unnest($1::int[], $2::bytea[], $3::timestamptz[], $4::bytea[], $5::bytea[], $6::text[])
       WITH ORDINALITY AS a(issuer_id, serial, not_after, spki_hash, der, address, n))
   SELECT coalesce((SELECT epoch FROM installation), 1) AS epoch,
     coalesce((SELECT size FROM ledger_frontier WHERE epoch = coalesce((SELECT epoch FROM installation), 1)), 0) AS seq,

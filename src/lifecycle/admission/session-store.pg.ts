@@ -1,5 +1,4 @@
-import { byteaArray } from '../../platform/db/binary-array.js';
-import { plainArray } from '../../platform/db/plain-array.js';
+import { byteaArray, int4Array, int8Array, textArray, timestamptzArray } from '../../platform/db/binary-array.js';
 import type { SessionStore } from './session-store.js';
 
 /** A connector that runs for months has a stream of millions: gaps are looked for among its newest numbers. */
@@ -17,7 +16,8 @@ export const sessionStore: SessionStore = {
   addEvents: async (tx, { gatewayId, stream, events, receivedAt }) => {
     const { rows } = await tx.query<{ seq: number }>(
       `INSERT INTO session_event (gateway_id, stream, seq, session, kind, unit_id, address, at, received_at)
-       SELECT $1, $2, e.*, $3 FROM unnest($4::bigint[], $5::bytea[], $6::text[], $7::int[], $8::inet[], $9::timestamptz[])
+       SELECT $1, $2, seq, session, kind, unit_id, address::inet, at, $3
+       FROM unnest($4::bigint[], $5::bytea[], $6::text[], $7::int[], $8::text[], $9::timestamptz[])
          AS e(seq, session, kind, unit_id, address, at)
        ORDER BY e.seq ON CONFLICT DO NOTHING RETURNING seq`,
       [gatewayId, stream, receivedAt, ...columnsOf(events)],
@@ -28,9 +28,9 @@ export const sessionStore: SessionStore = {
   applyEvents: async (tx, gatewayId, events) => {
     await tx.query(
       `INSERT INTO unit_session AS s (gateway_id, session, unit_id, address, up_at, seen_at, down_at)
-       SELECT $1, session, min(unit_id), (array_agg(address ORDER BY at DESC))[1],
+       SELECT $1, session, min(unit_id), (array_agg(address::inet ORDER BY at DESC))[1],
          min(at) FILTER (WHERE kind = 'up'), max(at), max(at) FILTER (WHERE kind = 'down')
-       FROM unnest($2::bigint[], $3::bytea[], $4::text[], $5::int[], $6::inet[], $7::timestamptz[])
+       FROM unnest($2::bigint[], $3::bytea[], $4::text[], $5::int[], $6::text[], $7::timestamptz[])
          AS e(seq, session, kind, unit_id, address, at)
        GROUP BY session ORDER BY session
        ON CONFLICT (gateway_id, session) DO UPDATE SET
@@ -150,11 +150,11 @@ export const sessionStore: SessionStore = {
 
 function columnsOf(events: Parameters<SessionStore['applyEvents']>[2]): unknown[] {
   return [
-    plainArray(events.map(({ seq }) => seq)),
+    int8Array(events.map(({ seq }) => seq)),
     byteaArray(events.map(({ session }) => session)),
-    plainArray(events.map(({ kind }) => kind)),
-    plainArray(events.map(({ unitId }) => unitId)),
-    plainArray(events.map(({ address }) => address)),
-    plainArray(events.map(({ at }) => at)),
+    textArray(events.map(({ kind }) => kind)),
+    int4Array(events.map(({ unitId }) => unitId)),
+    textArray(events.map(({ address }) => address)),
+    timestamptzArray(events.map(({ at }) => at)),
   ];
 }
