@@ -22,8 +22,8 @@ export interface Returned {
   readonly troubles: Readonly<Record<string, number>>;
 }
 
-/** Conversations at once: what one machine that plays a whole fleet can hold open. */
-const AT_ONCE = 128;
+/** Conversations at once: more would wait for this one machine that plays a whole fleet, and not for the servers. */
+const AT_ONCE = 40;
 
 /** Real units come back: each tries, waits as it is told, and tries again until it has its certificate. */
 export async function returnFleet(units: readonly ReturningUnit[], options: ReturnOptions): Promise<Returned> {

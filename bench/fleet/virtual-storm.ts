@@ -20,7 +20,7 @@ export interface StormSettings {
   readonly perSecond: number;
   readonly servers: number;
   readonly sourceShare: number;
-  /** How long is looked on after the outage. */
+  /** How long is looked on after the outage, unless everybody who was due is renewed before. */
   readonly watchMs: number;
 }
 
@@ -76,6 +76,7 @@ export function virtualStorm(settings: StormSettings): StormOutcome {
   const advised = rateMeter();
   const arrived = rateMeter();
   let nowMs = beganMs;
+  const waitedFor = new Set(due);
 
   const serve = (unit: VirtualUnit, end: (endedAtMs: number) => void): void => {
     admitted.count(nowMs);
@@ -83,6 +84,7 @@ export function virtualStorm(settings: StormSettings): StormOutcome {
       end(nowMs);
       counted.renewals += 1;
       unit.renewedAtMs ??= nowMs;
+      waitedFor.delete(unit);
       Object.assign(unit, certificateFrom(new Date(nowMs), random), { tries: 0 });
       at(nowMs + afterAdviceMs(unit, nowMs), () => visit(unit));
     });
@@ -114,7 +116,7 @@ export function virtualStorm(settings: StormSettings): StormOutcome {
 
   for (const unit of fleet) at(beganMs + untilNextTryMs(random), () => visit(unit));
   const endMs = beganMs + settings.watchMs;
-  for (let tick = 0; nowMs <= endMs; tick++) {
+  for (let tick = 0; nowMs <= endMs && waitedFor.size > 0; tick++) {
     nowMs = beganMs + tick * TICK_MS;
     for (const act of agenda.get(tick) ?? []) act();
     agenda.delete(tick);
@@ -138,7 +140,7 @@ export function virtualStorm(settings: StormSettings): StormOutcome {
     allExpiredAfterSeconds: after(expired),
     allDueAfterSeconds: after(due),
     notRenewed: due.filter(({ renewedAtMs }) => renewedAtMs === null).length,
-    lost: fleet.filter((unit) => !mayStillRenew(unit, endMs)).length,
+    lost: fleet.filter((unit) => !mayStillRenew(unit, nowMs)).length,
     admittedPerSecondMax: admitted.max() / METER_SECONDS,
     advicePerSecondMax: advised.max() / METER_SECONDS,
     arrivalsPerSecondMax: arrived.max() / METER_SECONDS,
