@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { nodeFlags } from '../../src/apps/node-flags.js';
 import type { HttpsLoadOrder, HttpsLoadResult } from '../load/https-load.js';
 import type { BenchContext, Measurement, Round } from '../scenario.js';
 import type { EnrolOrder, EnrolReady, EnrolStock } from '../servers/enrol-port.js';
@@ -31,7 +32,12 @@ const FIRST_PER_SECOND = 400;
 
 export async function startEnrolBench(say: BenchContext['say']): Promise<EnrolBench> {
   const dir = mkdtempSync(join(tmpdir(), 'fp-bench-'));
-  const server = startPinned(new URL('../servers/enrol-port.ts', import.meta.url), SERVER_CORE, [dir]);
+  const server = startPinned(
+    new URL('../servers/enrol-port.ts', import.meta.url),
+    SERVER_CORE,
+    [dir],
+    nodeFlags('enrol-server'),
+  );
   const started: PinnedProcess[] = [server];
   const ask = <T>(order: EnrolOrder): Promise<T> => {
     server.send(order);

@@ -1,3 +1,4 @@
+import { nodeFlags } from '../../src/apps/node-flags.js';
 import type { LoadOrder, LoadResult } from '../load/http-load.js';
 import { startEnrolBench } from '../measure/enrol-rounds.js';
 import { GENERATOR_CORE, type PinnedProcess, SERVER_CORE, startPinned } from '../measure/pinned-process.js';
@@ -23,7 +24,12 @@ async function run({ rounds, seconds, say }: BenchContext): Promise<Measurement>
     const peer = await startCfssl(bench.dir, SERVER_CORE);
     ended.push(peer);
     const load = startPinned(new URL('../load/http-load.ts', import.meta.url), GENERATOR_CORE);
-    const bulk = startPinned(new URL('../servers/bulk-issuer.ts', import.meta.url), SERVER_CORE);
+    const bulk = startPinned(
+      new URL('../servers/bulk-issuer.ts', import.meta.url),
+      SERVER_CORE,
+      [],
+      nodeFlags('enrol-server'),
+    );
     ended.push(load, bulk);
     await bulk.next();
     // cfssl remembers nothing: it may be asked for the same certificate again.

@@ -1,3 +1,4 @@
+import { nodeFlags } from '../../src/apps/node-flags.js';
 import { CERTIFICATE_ROW, type Composite, LEDGER_ROW, microseconds, startComposite } from '../measure/composite.js';
 import { startPinned, WHOLE_MACHINE } from '../measure/pinned-process.js';
 import { interleaved } from '../measure/rounds.js';
@@ -17,7 +18,12 @@ const FIRST_STOCK = 1_024;
 const STOCK_MARGIN = 1.5;
 
 async function run({ rounds, seconds, say }: BenchContext): Promise<Measurement> {
-  const product = startPinned(new URL('../servers/bulk-issuer.ts', import.meta.url), WHOLE_MACHINE);
+  const product = startPinned(
+    new URL('../servers/bulk-issuer.ts', import.meta.url),
+    WHOLE_MACHINE,
+    [],
+    nodeFlags('enrol-server'),
+  );
   let composite: Composite | undefined;
   try {
     const { databaseUrl, token, keyLabel } = await product.next<DurableReady>();

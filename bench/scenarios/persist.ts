@@ -1,6 +1,7 @@
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { nodeFlags } from '../../src/apps/node-flags.js';
 import { microseconds } from '../measure/composite.js';
 import { type PinnedProcess, startPinned, WHOLE_MACHINE } from '../measure/pinned-process.js';
 import { interleaved } from '../measure/rounds.js';
@@ -19,7 +20,12 @@ const FLUSHES_AT_ONCE = 3;
 
 async function run({ rounds, seconds, say }: BenchContext): Promise<Measurement> {
   const dir = mkdtempSync(join(tmpdir(), 'fp-bench-'));
-  const product = startPinned(new URL('../servers/persist.ts', import.meta.url), WHOLE_MACHINE, [dir]);
+  const product = startPinned(
+    new URL('../servers/persist.ts', import.meta.url),
+    WHOLE_MACHINE,
+    [dir],
+    nodeFlags('enrol-server'),
+  );
   const ended: PinnedProcess[] = [product];
   try {
     const { databaseUrl } = await product.next<PersistReady>();

@@ -19,9 +19,16 @@ export const VIOLATIONS_MAX = 5;
  */
 export async function checkFactoryCredential(
   deps: FactoryDeps,
-  { caller, batchId, address }: { caller: FactoryCaller; batchId: number | null; address: string },
+  request: {
+    caller: FactoryCaller;
+    batchId: number | null;
+    address: string;
+    /** As {@link credentialsOf} gave them; read here where they are absent. */
+    held?: readonly FactoryCredential[];
+  },
 ): Promise<FactoryCredential> {
-  const credential = await chooseCredential(deps, caller, batchId);
+  const { caller, batchId, address, held = await credentialsOf(deps, caller) } = request;
+  const credential = chooseCredential(held, batchId);
   const now = deps.clock.now();
   if (credential.state === 'frozen') throw frozen();
   const maker = await deps.makers.maker(deps.transactor.read, { id: credential.makerId });
@@ -62,18 +69,18 @@ export async function checkFactoryNetwork(
   await network.check(transactor.read, { event: 'enrolment', unitId, address, restrictedMay: 'not go on' });
 }
 
-/** A station may hold one credential a batch: the newest for this batch, else the newest of all and its refusal. */
-async function chooseCredential(
-  deps: FactoryDeps,
-  caller: FactoryCaller,
-  batchId: number | null,
-): Promise<FactoryCredential> {
+/** The one that a token names, or all of a station; newest first. */
+export async function credentialsOf(deps: FactoryDeps, caller: FactoryCaller): Promise<readonly FactoryCredential[]> {
   const { read } = deps.transactor;
   if (caller.credentialName !== null) {
     const credential = await deps.credentials.find(read, { name: caller.credentialName });
-    if (credential !== null) return credential;
+    if (credential !== null) return [credential];
   }
-  const held = await deps.credentials.ofStation(read, caller.spkiHash);
+  return deps.credentials.ofStation(read, caller.spkiHash);
+}
+
+/** A station may hold one credential a batch: the newest for this batch, else the newest of all and its refusal. */
+function chooseCredential(held: readonly FactoryCredential[], batchId: number | null): FactoryCredential {
   const chosen = held.find((credential) => credential.batchId === batchId) ?? held[0];
   if (chosen === undefined) {
     throw scope('CREDENTIAL_SCOPE', 'none', 'The station has no factory credential; ask the operator for one.');

@@ -2,10 +2,10 @@ import { FemtoError } from '../../platform/errors.js';
 import { csrBytesFromText, readCsr } from '../../x509/csr.js';
 import { exposedKeys } from '../../x509/exposed-key.js';
 import type { KeyRequest } from '../../x509/key-request.js';
-import { checkFactoryCredential, checkFactoryNetwork } from './check-credential.js';
+import { checkFactoryCredential, checkFactoryNetwork, credentialsOf } from './check-credential.js';
 import type { FactoryDeps } from './factory-deps.js';
 import type { FactoryEnrolment, FactoryEnrolRequest } from './factory-office.js';
-import { checkAtFactory, giveBootstrap, notOnManifest } from './give-bootstrap.js';
+import { giveBootstrap, notOnManifest, refuseOutsideFactory } from './give-bootstrap.js';
 
 /**
  * A unit's first identity (FAC-3). The order is the order of trust: caller, credential, manifest, and only then the bytes
@@ -14,14 +14,21 @@ import { checkAtFactory, giveBootstrap, notOnManifest } from './give-bootstrap.j
 export async function enrolAtFactory(deps: FactoryDeps, request: FactoryEnrolRequest): Promise<FactoryEnrolment> {
   const { caller, address } = request;
   // 1. Which unit is it about? Another maker's does not exist here (ADM-4). Nothing is said yet.
-  const found = await deps.registry.unitBySerialNumber(deps.transactor.read, request.serialNumber);
+  const { read } = deps.transactor;
+  const [found, held] = await Promise.all([
+    deps.registry.unitBySerialNumber(read, request.serialNumber),
+    credentialsOf(deps, caller),
+  ]);
   const unit = found?.makerId === caller.makerId ? found : null;
   // 2. The credential's limits, before a byte of the request is parsed.
-  const credential = await checkFactoryCredential(deps, { caller, batchId: unit?.batchId ?? null, address });
+  const [credential, batch] = await Promise.all([
+    checkFactoryCredential(deps, { caller, batchId: unit?.batchId ?? null, address, held }),
+    unit === null ? null : deps.makers.batch(read, { id: unit.batchId }),
+  ]);
   // 3. On an accepted manifest, and still at its factory?
   if (unit === null) throw notOnManifest();
   await checkFactoryNetwork(deps, unit, address);
-  await checkAtFactory(deps, unit);
+  refuseOutsideFactory(unit, batch);
   if (unit.state === 'MANIFESTED' && credential.used >= credential.quota) throw quotaExceeded();
   // 4. The request itself: form and key; then possession, wishes, and the certificate.
   const at = deps.clock.now();

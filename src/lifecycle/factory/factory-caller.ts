@@ -1,7 +1,7 @@
 import { createHash } from 'node:crypto';
 import { decodeProtectedHeader, jwtVerify } from 'jose';
 import { FemtoError } from '../../platform/errors.js';
-import { readCertificate } from '../../x509/certificate.js';
+import { rememberedCertificate } from '../../x509/remembered-certificate.js';
 import { importPublicKey, readSpki } from '../../x509/spki.js';
 import type { FactoryDeps } from './factory-deps.js';
 import type { FactoryCaller } from './factory-office.js';
@@ -17,7 +17,8 @@ export async function stationCaller(
   deps: FactoryDeps,
   { certificateDer }: { certificateDer: Buffer },
 ): Promise<FactoryCaller> {
-  const certificate = readCertificate(certificateDer);
+  // A station sends one request after another over its connection.
+  const certificate = rememberedCertificate(certificateDer);
   const issuer = await deps.issuers.bySpkiOrSignature(certificate);
   if (issuer?.kind !== 'services-ca') {
     throw new FemtoError(
@@ -31,14 +32,13 @@ export async function stationCaller(
   if (now > certificate.notAfter)
     throw new FemtoError('CERT_EXPIRED', 'The station’s certificate has expired; renew it.');
   // The row outlives a certificate: a stolen station is revoked by serial, and its key with it.
-  const standing = await deps.certificates.status(deps.transactor.read, {
-    issuerId: issuer.id,
-    serial: certificate.serial,
-  });
+  const [standing, machine] = await Promise.all([
+    deps.certificates.status(deps.transactor.read, { issuerId: issuer.id, serial: certificate.serial }),
+    deps.machines.bySpkiHash(certificate.spki.spkiHash),
+  ]);
   if (standing !== 'good') {
     throw new FemtoError('CERT_REVOKED', 'The station’s certificate is revoked; ask the operator for a new station.');
   }
-  const machine = await deps.machines.bySpkiHash(certificate.spki.spkiHash);
   if (machine?.kind !== 'station' || machine.makerId === null) {
     throw new FemtoError('UNREGISTERED', 'No approved station holds this key; ask the operator to add it.');
   }

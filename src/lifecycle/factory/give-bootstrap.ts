@@ -3,6 +3,7 @@ import { FemtoError } from '../../platform/errors.js';
 import type { LedgerEntry } from '../../platform/ledger/ledger.js';
 import { checkWishes, type KeyRequest, verifyPossession } from '../../x509/key-request.js';
 import type { Actor, CertificateRecord, Unit, UnitState } from '../model/index.js';
+import type { Batch } from '../registry/index.js';
 import type { FactoryDeps } from './factory-deps.js';
 import type { FactoryEnrolment } from './factory-office.js';
 
@@ -30,7 +31,11 @@ export interface BootstrapRight {
  * @throws FemtoError NOT_ON_MANIFEST, STATE_CONFLICT (batch closed, unit in service), DEVICE_*
  */
 export async function checkAtFactory(deps: FactoryDeps, unit: Unit): Promise<void> {
-  const batch = await deps.makers.batch(deps.transactor.read, { id: unit.batchId });
+  refuseOutsideFactory(unit, await deps.makers.batch(deps.transactor.read, { id: unit.batchId }));
+}
+
+/** As {@link checkAtFactory}, where the unit's batch is read already. */
+export function refuseOutsideFactory(unit: Unit, batch: Batch | null): void {
   if (batch?.state === 'closed') {
     throw new FemtoError('STATE_CONFLICT', 'The batch is closed; enrolment of its units is over.', {
       facts: { errors: ['batch: closed'] },
