@@ -10,59 +10,95 @@ export interface JudgedList {
 
 export const NO_LIST: JudgedList = { entriesDer: Buffer.alloc(0), starts: new Uint32Array(1) };
 
+export interface ListRules {
+  /** May an entry of the new list stand there? */
+  isProper(entry: CrlEntryCursor): boolean;
+  /** An entry whose serial the new list has not; copy what you keep. */
+  onlyInPrevious?(entry: CrlEntryCursor): void;
+}
+
 /**
  * Judges a list by one that was judged before. Whole entries that stand in both, octet by octet, need no second look: memory
  * is compared, and only what differs is walked, in both lists side by side. A list of which a hundredth has changed costs
  * what comparing its memory costs.
  *
- * @param isProper  may an entry of the new list stand there?
- * @param onlyInPrevious  called with the cursor on an entry whose serial the new list has not; copy what you keep
  * @returns undefined where an entry is not proper, or not in order
  * @throws FemtoError BAD_REQUEST for an entry that is not strict DER
  */
-export function judgeNextList(
-  entriesDer: Buffer,
-  previous: JudgedList,
-  {
-    isProper,
-    onlyInPrevious,
-  }: { isProper: (entry: CrlEntryCursor) => boolean; onlyInPrevious?: (entry: CrlEntryCursor) => void },
-): JudgedList | undefined {
-  const before = new CrlEntryCursor(previous.entriesDer);
-  const now = new CrlEntryCursor(entriesDer);
-  const lists = new TwoLists(previous.entriesDer, entriesDer);
-  const starts = new Starts(entriesDer.length);
-  const { starts: oldStarts } = previous;
-  let old = 0;
+export function judgeNextList(entriesDer: Buffer, previous: JudgedList, rules: ListRules): JudgedList | undefined {
+  const walk = new Walk(entriesDer, previous, rules);
   for (;;) {
-    // 1. What both have, in whole entries.
-    const [a, b] = [oldStarts[old] as number, now.end];
-    const same = a + lists.commonLength(a, b);
+    walk.passSame();
+    const outcome = walk.passDifferent();
+    if (outcome === 'not proper') return undefined;
+    if (outcome === 'end') return { entriesDer, starts: walk.starts.ended() };
+  }
+}
+
+/** Through both lists at once. Small steps that are taken often: one long function would be compiled anew in each list. */
+class Walk {
+  readonly starts: Starts;
+  readonly #before: CrlEntryCursor;
+  readonly #now: CrlEntryCursor;
+  readonly #lists: TwoLists;
+  readonly #oldStarts: Uint32Array;
+  /** The entry of the old list where both stand; its number. */
+  #old = 0;
+  /** And where that is in the new one. */
+  #at = 0;
+
+  constructor(
+    entriesDer: Buffer,
+    previous: JudgedList,
+    private readonly rules: ListRules,
+  ) {
+    this.starts = new Starts(entriesDer.length);
+    this.#before = new CrlEntryCursor(previous.entriesDer);
+    this.#now = new CrlEntryCursor(entriesDer);
+    this.#lists = new TwoLists(previous.entriesDer, entriesDer);
+    this.#oldStarts = previous.starts;
+  }
+
+  /** What both have, in whole entries. */
+  passSame(): void {
+    const oldStarts = this.#oldStarts;
+    const old = this.#old;
+    const from = oldStarts[old] as number;
+    const same = from + this.#lists.commonLength(from, this.#at);
     const kept = lastAtMost(oldStarts, same, old);
-    starts.addShifted(oldStarts, old, kept, b - a);
-    old = kept;
-    const end = b + (oldStarts[kept] as number) - a;
-    // 2. From the entry where they part: the one before it, once more, is what order is told by.
-    before.moveTo(oldStarts[kept] as number);
-    now.moveTo(starts.count === 0 ? end : starts.at(starts.count - 1));
-    if (starts.count > 0) now.next();
-    // 3. Side by side, until both have the same entry again.
-    let [hasBefore, hasNow] = [before.next(), now.next()];
-    let isInStep = false;
-    while (!isInStep && (hasBefore || hasNow)) {
+    this.starts.addShifted(oldStarts, old, kept, this.#at - from);
+    this.#at += (oldStarts[kept] as number) - from;
+    this.#old = kept;
+  }
+
+  /** From the entry where they part until both have the same one again. */
+  passDifferent(): 'in step' | 'end' | 'not proper' {
+    const before = this.#before;
+    const now = this.#now;
+    const { starts } = this;
+    before.moveTo(this.#oldStarts[this.#old] as number);
+    // The one before it once more: by it the order is told.
+    if (starts.count === 0) now.moveTo(0);
+    else {
+      now.moveTo(starts.at(starts.count - 1));
+      now.next();
+    }
+    let hasBefore = before.next();
+    let hasNow = now.next();
+    while (hasBefore || hasNow) {
       const order = !hasBefore ? 1 : !hasNow ? -1 : before.compareSerial(now);
-      if (order < 0) onlyInPrevious?.(before);
-      else {
-        if (!now.isInOrder() || !isProper(now)) return undefined;
-        starts.add(now.start);
-        isInStep = order === 0 && lists.areEqual(before, now);
+      if (order < 0) this.rules.onlyInPrevious?.(before);
+      else if (!now.isInOrder() || !this.rules.isProper(now)) return 'not proper';
+      else starts.add(now.start);
+      if (order <= 0) this.#old += 1;
+      if (order === 0 && this.#lists.areEqual(before, now)) {
+        this.#at = now.end;
+        return 'in step';
       }
-      if (order <= 0) old += 1;
-      if (isInStep) break;
       if (order <= 0) hasBefore = before.next();
       if (order >= 0) hasNow = now.next();
     }
-    if (!isInStep) return { entriesDer, starts: starts.ended() };
+    return 'end';
   }
 }
 
@@ -79,30 +115,33 @@ class TwoLists {
     this.#viewB = new DataView(b.buffer, b.byteOffset, b.length);
   }
 
-  /** How many octets from there on are the same: a block at a time, and by words in the block where they part. */
+  /**
+   * How many octets from there on are the same, to a word, which is enough: whole entries are wanted. Four words at a time cost
+   * what memcmp costs, which does not say where the two part.
+   */
   commonLength(aStart: number, bStart: number): number {
-    const { a, b } = this;
-    const length = Math.min(a.length - aStart, b.length - bStart);
-    let at = 0;
-    for (; at < length; at += BLOCK_BYTES) {
-      const end = Math.min(length, at + BLOCK_BYTES);
-      if (a.compare(b, bStart + at, bStart + end, aStart + at, aStart + end) !== 0)
-        return this.#partIn(aStart, bStart, at);
+    const [a, b] = [this.#viewA, this.#viewB];
+    const length = Math.min(a.byteLength - aStart, b.byteLength - bStart);
+    let [at, other] = [aStart, bStart];
+    for (const end = aStart + length - 16; at <= end; at += 16, other += 16) {
+      const first = a.getInt32(at, true) ^ b.getInt32(other, true);
+      const second = a.getInt32(at + 4, true) ^ b.getInt32(other + 4, true);
+      const third = a.getInt32(at + 8, true) ^ b.getInt32(other + 8, true);
+      const fourth = a.getInt32(at + 12, true) ^ b.getInt32(other + 12, true);
+      if ((first | second | third | fourth) !== 0) break;
     }
-    return length;
+    for (const end = aStart + length - 4; at <= end; at += 4, other += 4) {
+      if (a.getInt32(at, true) !== b.getInt32(other, true)) return at - aStart;
+    }
+    // The last octets of the shorter one, which are no word.
+    for (const end = aStart + length; at < end; at += 1, other += 1) {
+      if (a.getUint8(at) !== b.getUint8(other)) break;
+    }
+    return at - aStart;
   }
 
   areEqual(one: CrlEntryCursor, other: CrlEntryCursor): boolean {
     return this.a.compare(this.b, other.start, other.end, one.start, one.end) === 0;
-  }
-
-  /** They do part behind `at`, within a block. To a word, which is enough: whole entries are wanted. */
-  #partIn(aStart: number, bStart: number, at: number): number {
-    const [a, b] = [this.#viewA, this.#viewB];
-    const last = Math.min(a.byteLength - aStart, b.byteLength - bStart) - 4;
-    let same = at;
-    while (same <= last && a.getInt32(aStart + same, true) === b.getInt32(bStart + same, true)) same += 4;
-    return same;
   }
 }
 
@@ -153,7 +192,5 @@ function lastAtMost(starts: Uint32Array, offset: number, from: number): number {
   return low;
 }
 
-/** A call costs about what comparing so much costs. */
-const BLOCK_BYTES = 2_048;
 /** SEQUENCE { INTEGER of one octet, UTCTime }. */
 const ENTRY_BYTES_MIN = 20;

@@ -1,4 +1,5 @@
 import { CrlEntryCursor } from '../../x509/crl.js';
+import { ChunkBounds } from './chunk-bounds.js';
 
 /**
  * The list of one CA in memory: ready entries in order of serial, in chunks of some hundred, so that a change moves a few
@@ -6,6 +7,7 @@ import { CrlEntryCursor } from '../../x509/crl.js';
  */
 export class CrlBook {
   #chunks: Chunk[] = [];
+  #bounds = new ChunkBounds();
   #count = 0;
   #bytes = 0;
   #endedBefore = 0;
@@ -51,6 +53,7 @@ export class CrlBook {
       const [start, end] = [starts[from] ?? 0, starts[to] ?? entriesDer.length];
       const chunk = new Chunk(Math.ceil((end - start) * SPARE));
       chunk.fill(entriesDer.subarray(start, end), starts.slice(from, to), notAfters.subarray(from * 4, to * 4));
+      this.#bounds.insert(this.#chunks.length, chunk.serialAt(0));
       this.#chunks.push(chunk);
     }
     this.#count += starts.length;
@@ -63,19 +66,25 @@ export class CrlBook {
       this.remove(serial);
       return;
     }
-    if (this.#chunks.length === 0) this.#chunks.push(new Chunk(CHUNK_BYTES_MIN));
-    const at = this.#chunkOf(serial);
+    if (this.#chunks.length === 0) {
+      this.#chunks.push(new Chunk(CHUNK_BYTES_MIN));
+      this.#bounds.insert(0, serial);
+    }
+    const at = this.#bounds.find(serial);
     const chunk = this.#chunks[at] as Chunk;
     const [count, used] = [chunk.count, chunk.used];
     chunk.put(serial, entryDer, notAfterSeconds);
     this.#count += chunk.count - count;
     this.#bytes += chunk.used - used;
-    if (chunk.count > CHUNK_ENTRIES_MAX) this.#chunks.splice(at, 1, ...chunk.halves());
+    if (chunk.count <= CHUNK_ENTRIES_MAX) return;
+    const [left, right] = chunk.halves();
+    this.#chunks.splice(at, 1, left, right);
+    this.#bounds.insert(at + 1, right.serialAt(0));
   }
 
   /** False: there was none. */
   remove(serial: Buffer): boolean {
-    const at = this.#chunkOf(serial);
+    const at = this.#bounds.find(serial);
     const chunk = this.#chunks[at];
     const place = chunk?.find(serial) ?? -1;
     if (chunk === undefined || place < 0) return false;
@@ -83,7 +92,9 @@ export class CrlBook {
     chunk.removeAt(place);
     this.#count -= 1;
     this.#bytes += chunk.used - used;
-    if (chunk.count === 0) this.#chunks.splice(at, 1);
+    if (chunk.count > 0) return true;
+    this.#chunks.splice(at, 1);
+    this.#bounds.remove(at);
     return true;
   }
 
@@ -97,14 +108,18 @@ export class CrlBook {
       this.#count += chunk.count - count;
       this.#bytes += chunk.used - used;
     }
-    this.#chunks = this.#chunks.filter(({ count }) => count > 0);
+    for (let at = this.#chunks.length - 1; at >= 0; at -= 1) {
+      if ((this.#chunks[at] as Chunk).count > 0) continue;
+      this.#chunks.splice(at, 1);
+      this.#bounds.remove(at);
+    }
   }
 
   /** Entries with a serial above `after`, at most so many, one after another; copied. */
   slice(after: Buffer, limit: number): { readonly entriesDer: Buffer; readonly count: number } {
     const parts: Buffer[] = [];
     let left = limit;
-    for (let at = after.length === 0 ? 0 : this.#chunkOf(after); at < this.#chunks.length && left > 0; at += 1) {
+    for (let at = after.length === 0 ? 0 : this.#bounds.find(after); at < this.#chunks.length && left > 0; at += 1) {
       const chunk = this.#chunks[at] as Chunk;
       const found = parts.length > 0 || after.length === 0 ? -1 : chunk.find(after);
       const from = parts.length > 0 || after.length === 0 ? 0 : found < 0 ? ~found : found + 1;
@@ -118,17 +133,6 @@ export class CrlBook {
   #isBehindAll(cursor: CrlEntryCursor): boolean {
     const last = this.#chunks.at(-1);
     return last === undefined || last.compareAt(last.count - 1, cursor.bytes, cursor.serialStart, cursor.serialEnd) < 0;
-  }
-
-  /** The chunk where a serial is or belongs: the last one that does not begin after it. */
-  #chunkOf(serial: Buffer): number {
-    let [low, high] = [0, this.#chunks.length - 1];
-    while (low < high) {
-      const middle = (low + high + 1) >> 1;
-      if ((this.#chunks[middle] as Chunk).compareAt(0, serial, 0, serial.length) <= 0) low = middle;
-      else high = middle - 1;
-    }
-    return low;
   }
 }
 
@@ -214,6 +218,13 @@ class Chunk {
       else high = middle - 1;
     }
     return ~low;
+  }
+
+  /** Without a sign octet. */
+  serialAt(at: number): Buffer {
+    const cursor = new CrlEntryCursor(this.bytes.subarray(this.startOf(at), this.startOf(at + 1)));
+    cursor.next();
+    return cursor.serial;
   }
 
   /** The serial of an entry against one that lies elsewhere, both without a sign octet. */
