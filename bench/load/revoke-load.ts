@@ -8,6 +8,7 @@ import { connect } from 'node:net';
 import { openPool } from '../../src/platform/db/pool.pg.js';
 import { transactorOf } from '../../src/platform/db/transaction.pg.js';
 import { openRevocation } from '../../test/support/status-rooms.js';
+import { bareTeller } from './bare-teller.js';
 import { HttpLine } from './http-line.js';
 import { type OcspQuestions, ocspRequestOf } from './ocsp-requests.js';
 
@@ -29,10 +30,9 @@ const pool = openPool(settings.databaseUrl, { applicationName: 'revoke-load', co
 const revocation = openRevocation(transactorOf(pool));
 const dial = (port: number): HttpLine => new HttpLine(() => connect({ port, host: '127.0.0.1' }), 'connect');
 const product = dial(settings.port);
-const bare = dial(settings.barePort);
+const tellOne = bareTeller(pool, dial(settings.barePort));
 const REVOKED = Buffer.from([0xa1, 0x16, 0x18, 0x0f]); // certStatus revoked: a time and a reason
 let next = 0;
-let told = 0;
 
 async function revokeOne(): Promise<number> {
   const unit = settings.units[next];
@@ -50,17 +50,6 @@ async function revokeOne(): Promise<number> {
   });
   const committed = performance.now();
   while (!(await product.ask(request)).body.includes(REVOKED)) if (performance.now() - committed > 10_000) break;
-  return performance.now() - committed;
-}
-
-async function tellOne(): Promise<number> {
-  told += 1;
-  const request = Buffer.from('GET / HTTP/1.1\r\nHost: localhost\r\n\r\n');
-  await pool.query(`WITH changed AS (UPDATE heartbeat SET epoch = epoch) SELECT pg_notify('bench_told', $1)`, [
-    String(told),
-  ]);
-  const committed = performance.now();
-  while ((await bare.ask(request)).body.toString() !== String(told)) if (performance.now() - committed > 10_000) break;
   return performance.now() - committed;
 }
 

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { RevokeLoadSettings, RevokeOrder } from '../load/revoke-load.js';
+import { percentile } from '../measure/percentile.js';
 import { GENERATOR_CORE, type PinnedProcess, SERVER_CORE, startPinned } from '../measure/pinned-process.js';
 import { interleaved } from '../measure/rounds.js';
 import type { BenchContext, Measurement, Round, Scenario } from '../scenario.js';
@@ -65,9 +66,4 @@ async function run({ rounds, quick, say }: BenchContext): Promise<Measurement> {
     await Promise.all(children.map((child) => child.end()));
     rmSync(dir, { recursive: true, force: true });
   }
-}
-
-function percentile(values: readonly number[], share: number): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.min(sorted.length - 1, Math.ceil(sorted.length * share) - 1)] ?? Number.NaN;
 }

@@ -59,6 +59,8 @@ export interface StatusWorld {
   readonly servicesCa: WorldCa;
   readonly allCas: readonly WorldCa[];
   readonly batchId: number;
+  /** Another one beside {@link deviceCa}, e.g. `device-ca-2`. */
+  addDeviceCa(label: string): Promise<WorldCa>;
   beat(at?: Date): Promise<void>;
   addPerson(name: string, role?: 'operator' | 'approver'): Promise<number>;
   addUnit(options?: {
@@ -244,6 +246,7 @@ export async function startStatusWorld(
     servicesCa,
     allCas: [access, bootstrap, services, deviceCa, bootstrapCa, servicesCa],
     batchId: 1,
+    addDeviceCa: (label) => addCa(label, 'device-ca', access),
     beat: async (at = clock.now()) => {
       await db.pool.query(
         'INSERT INTO heartbeat (id, epoch, at) VALUES (1, 1, $1) ON CONFLICT (id) DO UPDATE SET at = $1',
