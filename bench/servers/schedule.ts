@@ -5,6 +5,7 @@
 import { mkdtempSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import pg from 'pg';
 import { renewalBook } from '../../src/jobs/renewal-book.pg.js';
 import { makeRenewalScan } from '../../src/jobs/scan-renewals.js';
 import { startEmbeddedPostgres } from '../../src/platform/db/embedded-postgres.js';
@@ -37,8 +38,9 @@ const queue = await openQueue({
 
 /** Issued one after another through seven days, each due at 2/3 of its life, a tenth up or down: in the order of a real fleet. */
 async function fill(): Promise<void> {
-  const client = await pool.connect();
-  await client.query('SET statement_timeout = 0');
+  // A connection of its own: the pool's statements have a time limit.
+  const client = new pg.Client({ connectionString: postgres.url });
+  await client.connect();
   await client.query(
     `INSERT INTO renewal_due (due_at, slot_id)
      SELECT timestamptz '2026-01-01Z' + n * (interval '7 days' / $1::float8) + random() * interval '0.93 days', n
@@ -47,7 +49,7 @@ async function fill(): Promise<void> {
   );
   // As autovacuum leaves it.
   await client.query('VACUUM (ANALYZE) renewal_due');
-  client.release();
+  await client.end();
 }
 
 let units = 0;

@@ -6,6 +6,7 @@ import { readFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { createServer as createTlsServer } from 'node:https';
 import { join } from 'node:path';
+import { startLoop } from '../jobs/loop.js';
 import { operatorServer } from '../operator/api/server.js';
 import { openPrisma } from '../platform/db/client.prisma.js';
 import { listen } from '../platform/listen.js';
@@ -14,6 +15,9 @@ import { MAC_KEY_FILE, sharedKeyFile } from './shared-key-file.js';
 import { openConfiguredGeo } from './wire-admission.js';
 import { wireCore } from './wire-core.js';
 import { wireOperator } from './wire-operator.js';
+
+/** A step is bounded, so what is under way goes on at once; this is how soon a new one is seen. */
+const CAMPAIGNS_LOOK_MS = 5_000;
 
 await runApp('operator-server', async (app) => {
   const { transactor } = app.database();
@@ -46,9 +50,16 @@ await runApp('operator-server', async (app) => {
   app.log.info({ host, port: listening.port }, 'operator API listens');
   // Whatever a crash left half done goes on.
   deps.fleetRunner.watch();
+  const campaigns = startLoop({
+    name: 'campaigns',
+    everyMs: CAMPAIGNS_LOOK_MS,
+    run: () => deps.campaigns.step(),
+    onError: (loop, err) => app.log.error({ err, loop }, 'a campaign did not go on; femtopki campaign list says why'),
+  });
   return {
     close: async (graceMs) => {
       await listening.close(graceMs);
+      await campaigns.stop();
       await deps.fleetRunner.close();
       geo.close();
       await prisma.$disconnect();

@@ -17,7 +17,8 @@ import { makerStore } from '../lifecycle/registry/maker-store.pg.js';
 import { networkPolicyStore } from '../lifecycle/registry/network-store.pg.js';
 import { relocationStore } from '../lifecycle/registry/relocation-store.pg.js';
 import { unitStore } from '../lifecycle/registry/unit-store.pg.js';
-import { moveWindow } from '../lifecycle/renewal/index.js';
+import { campaignStore } from '../lifecycle/renewal/campaign/campaign-store.pg.js';
+import { makeCampaigns, moveWindow } from '../lifecycle/renewal/index.js';
 import { pgRenewalStore } from '../lifecycle/renewal/renewal-store.pg.js';
 import { fleetOrderStore } from '../lifecycle/revocation/fleet-order-store.pg.js';
 import { makeFleetOrders } from '../lifecycle/revocation/index.js';
@@ -27,8 +28,9 @@ import { makeFleetRunner } from '../operator/api/fleet-runner.js';
 import { installationRow } from '../operator/api/installation-row.pg.js';
 import { makeInstallationSwitches } from '../operator/api/installation-switches.js';
 import type { OperatorDeps } from '../operator/api/operator-deps.js';
-import { resolveUnits } from '../operator/api/selections.js';
+import { resolveCampaign, resolveUnits } from '../operator/api/selections.js';
 import { operatorViews } from '../operator/api/views.prisma.js';
+import { campaignJudge } from '../operator/people/campaign-act.js';
 import { fleetJudge } from '../operator/people/fleet-act.js';
 import { approvalStore, personStore } from '../operator/people/person-store.prisma.js';
 import type { Prisma } from '../platform/db/client.prisma.js';
@@ -76,6 +78,19 @@ export function wireOperator(
     selections: revocationStore,
     fleet,
     fleetRunner: makeFleetRunner(fleet, onFleetError),
+    campaigns: makeCampaigns({
+      ...core,
+      campaigns: campaignStore,
+      windows: pgRenewalStore,
+      units: revocationStore,
+      judge: campaignJudge({
+        people,
+        approvals,
+        clock,
+        ledger,
+        resolve: (select) => resolveCampaign({ ...resolving, issuers: core.issuers }, select),
+      }),
+    }),
     views: operatorViews(prisma),
     factory: makeFactoryOffice({
       ...core,

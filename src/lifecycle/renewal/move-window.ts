@@ -25,7 +25,7 @@ export async function moveWindow(
       facts: { latest: latest.toISOString() },
     });
   }
-  if (!(await deps.store.moveWindow(tx, { slotId, renewFrom, renewUntil }))) {
+  if ((await deps.store.moveWindows(tx, [{ slotId, renewFrom, renewUntil }])).length === 0) {
     throw new FemtoError('STATE_CONFLICT', 'The certificate is not in use any more; move its successor’s window.');
   }
   const body = { slotId, renewFrom: renewFrom.toISOString(), renewUntil: renewUntil.toISOString(), actor };

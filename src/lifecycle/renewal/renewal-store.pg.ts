@@ -61,25 +61,31 @@ export const pgRenewalStore: RenewalStore = {
     return rows[0] ?? null;
   },
 
-  moveWindow: async (tx, { slotId, renewFrom, renewUntil }) => {
-    // The marker moves with the window: a marker per slot, so the old one goes wherever it stands.
-    const { rowCount } = await tx.query(
+  moveWindows: async (tx, moves) => {
+    // The marker moves with the window: one a slot, so the old one goes wherever it stands.
+    const { rows } = await tx.query<{ id: number }>(
       `WITH old AS (
-         SELECT s.id, s.renew_from, t.next_at FROM lineage_slot s LEFT JOIN renewal_task t ON t.slot_id = s.id
-         WHERE s.id = $1 AND s.state IN ('pending', 'confirmed')
+         SELECT s.id, s.renew_from AS was_from, t.next_at, m.renew_from, m.renew_until
+         FROM unnest($1::bigint[], $2::timestamptz[], $3::timestamptz[]) AS m(slot_id, renew_from, renew_until)
+           JOIN lineage_slot s ON s.id = m.slot_id AND s.state IN ('pending', 'confirmed')
+           LEFT JOIN renewal_task t ON t.slot_id = s.id
        ), gone AS (
          DELETE FROM renewal_due d USING old
-         WHERE d.slot_id = old.id AND d.due_at IN (old.renew_from, old.next_at) AND d.due_at <> $2
+         WHERE d.slot_id = old.id AND d.due_at IN (old.was_from, old.next_at) AND d.due_at <> old.renew_from
        ), due AS (
-         INSERT INTO renewal_due (due_at, slot_id) SELECT $2, id FROM old ON CONFLICT DO NOTHING
+         INSERT INTO renewal_due (due_at, slot_id) SELECT renew_from, id FROM old ON CONFLICT DO NOTHING
        ), told AS (
          UPDATE renewal_task t SET next_at = NULL FROM old WHERE t.slot_id = old.id
        )
-       UPDATE lineage_slot s SET renew_from = $2, renew_until = $3 FROM old
-       WHERE s.id = old.id AND s.state IN ('pending', 'confirmed')`,
-      [slotId, renewFrom, renewUntil],
+       UPDATE lineage_slot s SET renew_from = old.renew_from, renew_until = old.renew_until FROM old
+       WHERE s.id = old.id AND s.state IN ('pending', 'confirmed') RETURNING s.id`,
+      [
+        moves.map(({ slotId }) => slotId),
+        moves.map(({ renewFrom }) => renewFrom),
+        moves.map(({ renewUntil }) => renewUntil),
+      ],
     );
-    return rowCount === 1;
+    return rows.map(({ id }) => id);
   },
 };
 

@@ -25,8 +25,11 @@ export interface RenewalStore {
   admit(tx: Transaction, request: AdmissionRequest): Promise<Admission>;
   /** A slot's lives and lineage by its id; null when there is none. */
   windowOf(tx: Transaction, slotId: number): Promise<SlotWindow | null>;
-  /** False when the slot is not in use. */
-  moveWindow(tx: Transaction, move: { slotId: number; renewFrom: Date; renewUntil: Date }): Promise<boolean>;
+  /** With their markers; returns the slots that are in use, which alone moved. */
+  moveWindows(
+    tx: Transaction,
+    moves: readonly { readonly slotId: number; readonly renewFrom: Date; readonly renewUntil: Date }[],
+  ): Promise<number[]>;
 }
 
 export interface SlotWindow {

@@ -7,6 +7,7 @@ import type { CaseDesk } from '../../lifecycle/incident/index.js';
 import type { Lineages } from '../../lifecycle/lineage/index.js';
 import type {
   CaOffice,
+  IssuerDirectory,
   MachineOffice,
   ModelOffice,
   NetworkOffice,
@@ -16,7 +17,7 @@ import type {
   Relocations,
   VendorOffice,
 } from '../../lifecycle/registry/index.js';
-import type { Renewal } from '../../lifecycle/renewal/index.js';
+import type { Campaigns, Renewal } from '../../lifecycle/renewal/index.js';
 import type { FleetOrders, Revocation, RevocationStore } from '../../lifecycle/revocation/index.js';
 import type { Clock, RandomBytes } from '../../platform/clock.js';
 import type { Transactor } from '../../platform/db/transaction.js';
@@ -36,6 +37,7 @@ export interface OperatorDeps {
   readonly approvals: ApprovalStore;
   readonly views: OperatorViews;
   readonly caOffice: CaOffice;
+  readonly issuers: Pick<IssuerDirectory, 'all'>;
   readonly registry: Registry;
   readonly office: RegistryOffice;
   readonly models: ModelOffice;
@@ -53,6 +55,7 @@ export interface OperatorDeps {
   readonly selections: Pick<RevocationStore, 'batchesNamed' | 'factoryCredentialNamed'>;
   readonly fleet: FleetOrders;
   readonly fleetRunner: FleetRunner;
+  readonly campaigns: Campaigns;
   readonly feed: Pick<Feed, 'standings' | 'status'>;
   readonly cases: CaseDesk;
   readonly network: NetworkOffice;

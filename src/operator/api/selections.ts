@@ -1,6 +1,8 @@
 import { z } from 'zod';
+import type { CampaignSelection } from '../../lifecycle/renewal/index.js';
 import type { Selection, UnitSelection } from '../../lifecycle/revocation/index.js';
 import { FemtoError } from '../../platform/errors.js';
+import type { CampaignSelect } from '../people/campaign-act.js';
 import { type UnitSelect, unitSelect } from '../people/fleet-act.js';
 import type { OperatorDeps } from './operator-deps.js';
 import * as shape from './shapes.js';
@@ -62,6 +64,25 @@ export async function resolveAny(
       return { by: 'key', spkiHash: Buffer.from(select.spkiSha256, 'hex') };
     case 'lineage':
       return { by: 'lineage', lineageId: select.lineageId };
+    default:
+      return resolveUnits(deps, select);
+  }
+}
+
+/** @throws NOT_FOUND; BAD_REQUEST where more than one maker has such a batch */
+export async function resolveCampaign(
+  deps: Omit<Resolvers, 'views'> & Pick<OperatorDeps, 'issuers'>,
+  select: Exclude<CampaignSelect, { by: 'serial-numbers' }>,
+): Promise<CampaignSelection> {
+  switch (select.by) {
+    case 'ca': {
+      const ca = (await deps.issuers.all()).find(({ label }) => label === select.ca);
+      if (ca === undefined) throw new FemtoError('NOT_FOUND', `No CA ${select.ca}; list them with femtopki ca list.`);
+      return { by: 'ca', issuerId: ca.id };
+    }
+    case 'key-algorithm':
+    case 'lineages':
+      return select;
     default:
       return resolveUnits(deps, select);
   }

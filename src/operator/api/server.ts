@@ -12,6 +12,7 @@ import type { OperatorDeps } from './operator-deps.js';
 import type { Route } from './route.js';
 import { alarmRoutes } from './routes/alarm-routes.js';
 import { caRoutes } from './routes/ca-routes.js';
+import { campaignRoutes } from './routes/campaign-routes.js';
 import { caseRoutes } from './routes/case-routes.js';
 import { factoryRoutes } from './routes/factory-routes.js';
 import { fleetRoutes } from './routes/fleet-routes.js';
@@ -42,6 +43,7 @@ export function operatorRoutes(deps: OperatorDeps): Route[] {
     ...alarmRoutes(deps),
     ...unitRoutes(deps),
     ...fleetRoutes(deps),
+    ...campaignRoutes(deps),
     ...keyRoutes(deps),
     ...trustRoutes(deps),
     ...caseRoutes(deps),

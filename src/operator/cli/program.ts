@@ -1,6 +1,7 @@
 import { Command, CommanderError, Option } from 'commander';
 import { asFemtoError, FemtoError } from '../../platform/errors.js';
 import { addAlarmCommands } from './alarm-commands.js';
+import { addCampaignCommands } from './campaign-commands.js';
 import { EXIT, EXIT_HELP, exitCodeOf } from './exit-codes.js';
 import { addFactoryCommands } from './factory-commands.js';
 import { addFeedCommands } from './feed-commands.js';
@@ -38,6 +39,7 @@ export function femtopkiProgram(tools: OfflineTools, version: string): Command {
   addVendorCommands(program);
   addUnitCommands(program);
   addFleetCommands(program);
+  addCampaignCommands(program);
   addKeyCommands(program);
   addOfflineCommands(program, tools);
   return overrideExit(program);

@@ -62,16 +62,35 @@ export function fleetJudge(deps: FleetJudgeDeps): FleetJudge {
 }
 
 async function judge(deps: FleetJudgeDeps, order: FleetOrder): Promise<JudgedOrder> {
+  const terms = await termsOf(deps, signedAct(order));
+  return { terms, ...(await signersOf(deps, order, { needsSecond: terms.secondPerson, noun: 'fleet' })) };
+}
+
+/** A text that was placed, and whose signatures are beside it. */
+type SignedRow = Pick<FleetOrder, 'request' | 'requestHash' | 'requestedBy' | 'requestSignature' | 'approvalId'> & {
+  readonly state: string;
+};
+
+/**
+ * Who stands behind a text: the requester always, an approver where they signed that one is needed.
+ *
+ * @param of.noun  of the command that shows it
+ * @throws FemtoError DENIED; STATE_CONFLICT when it is too old by the clock of `deps`
+ */
+export async function signersOf(
+  deps: ApprovalDeps,
+  order: SignedRow,
+  { needsSecond, noun }: { readonly needsSecond: boolean; readonly noun: 'fleet' | 'campaign' },
+): Promise<Omit<JudgedOrder, 'terms'>> {
+  const bad = (fault: string): FemtoError => unbelieved(fault, noun);
   const act = signedAct(order);
-  const now = deps.clock.now();
   if (act.nonce === undefined || act.until === undefined) throw bad('Its text has no nonce and no end.');
-  checkUntil(act, now);
+  checkUntil(act, deps.clock.now());
   const requester = await deps.people.byId(order.requestedBy);
   if (requester === null) throw bad('Nobody is known who asked for it.');
   checkSignature(requester, textToSign(order.requestHash, 'requester'), order.requestSignature);
-  const terms = await termsOf(deps, act);
-  const by = { terms, actor: `person:${requester.name}`, personId: requester.id };
-  if (!terms.secondPerson && order.approvalId === null) return { ...by, approvedBy: null };
+  const by = { actor: `person:${requester.name}`, personId: requester.id };
+  if (!needsSecond && order.approvalId === null) return { ...by, approvedBy: null };
 
   const approval = order.approvalId === null ? null : await deps.approvals.byId(order.approvalId);
   if (approval === null || !approval.requestHash.equals(order.requestHash) || approval.requestedBy !== requester.id) {
@@ -91,7 +110,7 @@ async function termsOf(
   const name = FLEET_ACTS.find((one) => act.kind === fleetKind(one));
   const request = signedRequest.safeParse(act.request);
   if (name === undefined || !request.success || request.data.list.count !== act.selectionCount) {
-    throw bad('Its text is no act over a fleet.');
+    throw unbelieved('Its text is no act over a fleet.', 'fleet');
   }
   const { select, code, reason, evidence, secondPerson, list } = request.data;
   return {
@@ -109,6 +128,6 @@ export function fleetKind(act: FleetAct): string {
   return `fleet.${act}`;
 }
 
-function bad(fault: string): FemtoError {
-  return new FemtoError('DENIED', `This order is not carried out. ${fault} Look at it with femtopki fleet show.`);
+function unbelieved(fault: string, noun: 'fleet' | 'campaign'): FemtoError {
+  return new FemtoError('DENIED', `This is not carried out. ${fault} Look at it with femtopki ${noun} show.`);
 }

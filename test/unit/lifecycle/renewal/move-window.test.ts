@@ -14,9 +14,9 @@ function world(inUse = true) {
       slotId === 1
         ? { lineageId: 1, serialNumber: 'SHB-24-00817', notBefore: at(0), notAfter: at(10), renewUntil: at(8) }
         : null,
-    moveWindow: async (_tx: unknown, move: unknown) => {
-      moved.push(move);
-      return inUse;
+    moveWindows: async (_tx: unknown, moves: readonly { slotId: number }[]) => {
+      moved.push(...moves);
+      return inUse ? moves.map(({ slotId }) => slotId) : [];
     },
   };
   const ledger = { append: async (_tx: unknown, more: readonly LedgerEntry[]) => void entries.push(...more) };
