@@ -213,17 +213,23 @@ describe('S5, S1: a disk or a token that refuses', () => {
     expect(onDisk().entryCount).toBe(1);
   });
 
-  test('a token that is away keeps one CA waiting with back-off, and is asked again later', async () => {
+  test('a token that is away keeps one CA waiting with back-off; the old CRL stays, and the next has what came meanwhile', async () => {
     let now = new Date();
     const publisher = rooms.publisher({ clock: { now: () => now } });
+    await holdOne();
+    await publisher.publishDue();
     world.breakSigner(true);
+    await holdOne();
     expect(device(await publisher.publishDue())?.error?.code).toBe('HSM_UNAVAILABLE');
     const asked = world.signed.length;
     await publisher.publishDue();
     expect(world.signed.length).toBe(asked);
+    expect(onDisk()).toMatchObject({ number: 1n, entryCount: 1 });
     world.breakSigner(false);
     now = new Date(now.getTime() + 1_500);
     expect(device(await publisher.publishDue())?.outcome).toBe('published');
+    expect(onDisk()).toMatchObject({ entryCount: 2 });
+    expect(onDisk().number).toBeGreaterThan(1n);
   });
 
   test('a signature that does not verify is never published', async () => {
@@ -257,6 +263,21 @@ describe('C1: the clock steps back two hours', () => {
     await holdOne();
     await publisher.publishDue();
     expect(onDisk().number).toBe(2n);
+    expect(onDisk()).toMatchObject({ entryCount: 1 });
     expect(onDisk().thisUpdate.getTime()).toBeGreaterThanOrEqual(first.thisUpdate.getTime());
+  });
+
+  test('after it had run ahead by days: what was left out as ended is listed again with the next CRL', async () => {
+    let now = new Date();
+    const publisher = rooms.publisher({ clock: { now: () => now } });
+    await holdOne();
+    await publisher.publishDue();
+    now = new Date(Date.now() + 9 * 86_400_000);
+    await publisher.publishDue();
+    expect(onDisk()).toMatchObject({ number: 2n, entryCount: 0 });
+    now = new Date();
+    await holdOne();
+    await publisher.publishDue();
+    expect(onDisk()).toMatchObject({ number: 3n, entryCount: 2 });
   });
 });

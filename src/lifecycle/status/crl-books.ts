@@ -76,7 +76,10 @@ export class CrlBooks {
       });
     }
     await this.#reading;
-    const book = this.#books.get(issuerId) ?? (await this.#read(issuerId, endedBefore));
+    const kept = this.#books.get(issuerId);
+    // A clock that ran ahead left out what has not ended: only the rows know it now.
+    const isAhead = kept !== undefined && kept.endedBefore - endedBefore > CLOCK_BACK_SECONDS;
+    const book = isAhead || !kept ? await this.#read(issuerId, endedBefore) : kept;
     book.dropEnded(endedBefore);
     this.#books.set(issuerId, book);
     return book;
@@ -183,6 +186,8 @@ function key({ issuerId, serial }: { issuerId: number; serial: Buffer }): string
 
 const KINDS: readonly StatusChangeKind[] = ['certificate.revoked', 'certificate.held', 'certificate.released'];
 const EMPTY = Buffer.alloc(0);
+/** Small steps are harmless: an entry goes only a CRL's life after its certificate has ended. */
+const CLOCK_BACK_SECONDS = 60;
 /** Half a megabyte: some ten milliseconds of the database, and far below the limit of a statement. */
 const PAGE_ENTRIES = 10_000;
 /** A hundred thousand changes one by one cost about what reading a million anew costs. */
