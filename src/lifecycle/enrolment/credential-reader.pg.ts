@@ -1,4 +1,4 @@
-import { byteaArray } from '../../platform/db/binary-array.js';
+import { byteaArray, timestamptzArray } from '../../platform/db/binary-array.js';
 import { oneOf } from '../../platform/db/set-statement.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { CertificateKey } from '../issuance/index.js';
@@ -41,7 +41,7 @@ async function credentials(tx: Transaction, keys: readonly CertificateKey[]): Pr
        LEFT JOIN revoked_certificate r ON r.issuer_id = c.issuer_id AND r.serial = c.serial
      WHERE c.not_after BETWEEN $4 AND $5`,
     [
-      keys.map(({ notAfter }) => notAfter),
+      timestamptzArray(keys.map(({ notAfter }) => notAfter)),
       keys.map(({ issuerId }) => issuerId),
       byteaArray(keys.map(({ serial }) => serial)),
       // not_after is the partition key: with bounds the planner looks into one or two months and not into all.

@@ -1,4 +1,4 @@
-import { byteaArray } from '../../platform/db/binary-array.js';
+import { byteaArray, int4Array, int8Array, textArray, timestamptzArray } from '../../platform/db/binary-array.js';
 import { oneOf } from '../../platform/db/set-statement.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { LineageSlot } from '../model/index.js';
@@ -187,10 +187,10 @@ async function confirmSlots(tx: Transaction, changes: readonly SlotConfirmation[
      WHERE s.id = c.id AND s.state = 'pending' AND u.id = s.unit_id
      RETURNING ${SLOT}, u.serial_number AS "unitSerialNumber"`,
     [
-      changes.map(({ slotId }) => slotId),
-      changes.map(({ at }) => at),
-      changes.map(({ by }) => by),
-      changes.map(({ lineId }) => lineId),
+      int8Array(changes.map(({ slotId }) => slotId)),
+      timestamptzArray(changes.map(({ at }) => at)),
+      textArray(changes.map(({ by }) => by)),
+      int4Array(changes.map(({ lineId }) => lineId)),
     ],
     { preparedAs: 'slots-confirm' },
   );

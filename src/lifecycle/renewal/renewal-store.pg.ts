@@ -1,4 +1,4 @@
-import { byteaArray } from '../../platform/db/binary-array.js';
+import { byteaArray, textArray, timestamptzArray } from '../../platform/db/binary-array.js';
 import { oneOf } from '../../platform/db/set-statement.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { Admission, AdmissionRequest, RenewalStore, SlotWindow } from './renewal-store.js';
@@ -93,12 +93,12 @@ async function admitAll(tx: Transaction, requests: readonly AdmissionRequest[]):
   const { rows } = await tx.query<AdmissionRow>(
     ADMIT,
     [
-      requests.map(({ operation }) => operation),
+      textArray(requests.map(({ operation }) => operation)),
       byteaArray(requests.map(({ credential }) => credential)),
-      requests.map(({ at }) => at),
+      timestamptzArray(requests.map(({ at }) => at)),
       byteaArray(requests.map(({ nonce }) => nonce?.hash ?? null)),
-      requests.map(({ nonce }) => nonce?.expiresAt ?? null),
-      requests.map(({ idempotencyKey }) => idempotencyKey),
+      timestamptzArray(requests.map(({ nonce }) => nonce?.expiresAt ?? null)),
+      textArray(requests.map(({ idempotencyKey }) => idempotencyKey)),
       byteaArray(requests.map(({ requestHash }) => requestHash)),
     ],
     { preparedAs: 'renewal-admit' },

@@ -1,3 +1,4 @@
+import { int4Array, int8Array, timestamptzArray } from '../../platform/db/binary-array.js';
 import { oneOf } from '../../platform/db/set-statement.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { TaskState, TaskStore } from './renewal.js';
@@ -40,9 +41,9 @@ async function closeTasksFollowed(
        JOIN lineage_slot s ON s.lineage_id = f.lineage_id AND s.generation = f.generation - 1
      WHERE t.slot_id = s.id AND t.state NOT IN ('done', 'dead')`,
     [
-      followers.map(({ lineageId }) => lineageId),
-      followers.map(({ generation }) => generation),
-      followers.map(({ at }) => at),
+      int8Array(followers.map(({ lineageId }) => lineageId)),
+      int4Array(followers.map(({ generation }) => generation)),
+      timestamptzArray(followers.map(({ at }) => at)),
     ],
     { preparedAs: 'tasks-followed' },
   );

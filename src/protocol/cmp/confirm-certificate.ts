@@ -1,6 +1,6 @@
 import { timingSafeEqual } from 'node:crypto';
 import type { Transaction } from '../../platform/db/transaction.js';
-import { type CertStatusView, CmpFault, matchesCertHash, readPkiMessage } from '../../x509/cmp/index.js';
+import { type CertStatusView, CmpFault, certificateAnswered, matchesCertHash } from '../../x509/cmp/index.js';
 import type { CmpDeps, RaCredential } from './cmp-deps.js';
 import type { ProvedMessage } from './exchange.js';
 import { CRMF_ID, P10CR_ID } from './request-certificate.js';
@@ -87,7 +87,9 @@ async function readVerdict(
   if (status.certReqId !== (known.bodyKind === 'p10cr' ? P10CR_ID : CRMF_ID)) {
     throw new CmpFault('badCertId', 'the certReqId is not that of the request');
   }
-  const der = certificateInside(known.response) ?? (await deps.certificateOf(certificate));
+  // In the answer as long as that is kept: one read of the record less on the way of every renewal.
+  const answered = known.response === null ? undefined : certificateAnswered(known.response);
+  const der = answered ?? (await deps.certificateOf(certificate));
   if (der === null || !matchesCertHash(status, der)) {
     throw new CmpFault('badCertId', 'the certHash is not that of the certificate that was sent');
   }
@@ -105,13 +107,6 @@ async function readVerdict(
     default:
       throw new CmpFault('badRequest', 'a certConf accepts or rejects');
   }
-}
-
-/** The answer is in hand as long as it is kept: one read of the record less on the way of every renewal. */
-function certificateInside(response: Buffer | null): Buffer | undefined {
-  if (response === null) return undefined;
-  const { body } = readPkiMessage(response);
-  return 'responses' in body ? body.responses[0]?.certificateDer : undefined;
 }
 
 function onlyStatus(body: ProvedMessage['message']['body']): CertStatusView {

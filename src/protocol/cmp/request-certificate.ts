@@ -1,10 +1,10 @@
 import type { CertificateRecord } from '../../lifecycle/model/index.js';
 import { asFemtoError, FemtoError } from '../../platform/errors.js';
-import { readCertificate } from '../../x509/certificate.js';
 import { CmpFault, readCertRequest } from '../../x509/cmp/index.js';
 import { readCsr } from '../../x509/csr.js';
 import { isEmptyName } from '../../x509/distinguished-name.js';
 import type { KeyRequest } from '../../x509/key-request.js';
+import { rememberedCertificate } from '../../x509/remembered-certificate.js';
 import type { Answer } from './answer.js';
 import { checkSubject } from './check-subject.js';
 import type { CmpDeps } from './cmp-deps.js';
@@ -149,5 +149,7 @@ async function grantsImplicitConfirm(deps: CmpDeps, { message, sender }: Wish): 
 /** Names come from the registry; a client that wanted other ones, or more, is told so (RFC 9483 section 4.1.1). */
 function isAsWanted({ csr, subjectDer }: Wanted, { der }: CertificateRecord): boolean {
   if (csr.asksFor.otherNames.length > 0) return false;
-  return subjectDer === undefined || isEmptyName(subjectDer) || subjectDer.equals(readCertificate(der).subjectDer);
+  return (
+    subjectDer === undefined || isEmptyName(subjectDer) || subjectDer.equals(rememberedCertificate(der).subjectDer)
+  );
 }

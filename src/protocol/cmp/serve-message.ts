@@ -1,4 +1,4 @@
-import { createHash } from 'node:crypto';
+import { hash as digest } from 'node:crypto';
 import { failpoint } from '../../platform/failpoint.js';
 import { CmpFault, readPkiMessage } from '../../x509/cmp/index.js';
 import type { Answer } from './answer.js';
@@ -37,7 +37,7 @@ export async function serveMessage(deps: CmpDeps, ra: RaCredential, call: CmpCal
     const sender = await proveSender(deps, message, held, call.address);
     exchange.sender = sender;
     await checkProfile(deps, call.endpoint, message, sender.unit);
-    const hash = createHash('sha256').update(message.protectedDer).digest();
+    const hash = digest('sha256', message.protectedDer, 'buffer');
     const proved: ProvedMessage = { exchange, message, sender, key, hash };
     // 5. to 7. transaction, body, answer.
     switch (message.body.kind) {

@@ -1,4 +1,4 @@
-import { byteaArray } from '../../platform/db/binary-array.js';
+import { byteaArray, textArray, timestamptzArray } from '../../platform/db/binary-array.js';
 import { oneOf } from '../../platform/db/set-statement.js';
 import type { Transaction } from '../../platform/db/transaction.js';
 import {
@@ -150,12 +150,12 @@ async function openAll(tx: Transaction, openings: readonly Opening[]): Promise<(
     OPEN,
     [
       ...columnsOf(openings),
-      openings.map(({ bodyKind }) => bodyKind),
+      textArray(openings.map(({ bodyKind }) => bodyKind)),
       byteaArray(openings.map(({ hash }) => hash)),
       byteaArray(openings.map(({ certificate }) => certificate?.der ?? null)),
       byteaArray(openings.map(({ certificate }) => certificate?.keyIdentifier ?? null)),
-      openings.map(({ certificate }) => byteaArrayText(certificate?.vendorChain ?? [])),
-      openings.map(({ at }) => at),
+      textArray(openings.map(({ certificate }) => byteaArrayText(certificate?.vendorChain ?? []))),
+      timestamptzArray(openings.map(({ at }) => at)),
       OPENINGS_A_MINUTE,
     ],
     { preparedAs: 'cmp-open' },
@@ -202,15 +202,15 @@ async function answerAll(tx: Transaction, answers: readonly Said[]): Promise<boo
     [
       ...columnsOf(answers),
       byteaArray(answers.map(({ hash }) => hash)),
-      answers.map(({ claimedAt }) => claimedAt),
-      answers.map(({ state }) => state),
+      timestamptzArray(answers.map(({ claimedAt }) => claimedAt)),
+      textArray(answers.map(({ state }) => state)),
       byteaArray(answers.map(({ response }) => response)),
       byteaArray(answers.map(({ request }) => request)),
       byteaArray(answers.map(({ ourNonce }) => ourNonce)),
-      answers.map(({ at }) => at),
+      timestamptzArray(answers.map(({ at }) => at)),
       answers.map(({ certificate }) => certificate?.issuerId ?? null),
       byteaArray(answers.map(({ certificate }) => certificate?.serial ?? null)),
-      answers.map(({ certificate }) => certificate?.notAfter ?? null),
+      timestamptzArray(answers.map(({ certificate }) => certificate?.notAfter ?? null)),
     ],
     { preparedAs: 'cmp-answer' },
   );
@@ -235,7 +235,7 @@ async function closeAll(tx: Transaction, endings: readonly Ending[]): Promise<bo
       byteaArray(endings.map(({ recipNonce }) => recipNonce)),
       byteaArray(endings.map(({ response }) => response)),
       byteaArray(endings.map(({ ourNonce }) => ourNonce)),
-      endings.map(({ at }) => at),
+      timestamptzArray(endings.map(({ at }) => at)),
     ],
     { preparedAs: 'cmp-close' },
   );

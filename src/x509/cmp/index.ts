@@ -35,4 +35,4 @@ export type {
 } from './pki-message.js';
 export { type ProtectionKind, protectionOf, verifySignatureProtection } from './protection.js';
 export { type CertRequestView, readCertRequest } from './read-cert-request.js';
-export { readPkiMessage } from './read-pki-message.js';
+export { certificateAnswered, readPkiMessage } from './read-pki-message.js';

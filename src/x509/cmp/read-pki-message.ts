@@ -29,6 +29,18 @@ export function readPkiMessage(der: Buffer): PkiMessage {
   );
 }
 
+/**
+ * The certificate in an answer of our own, as it is kept for a repeat; undefined where it holds none.
+ *
+ * @param der  bytes that we made: they are past every gate
+ */
+export function certificateAnswered(der: Buffer): Buffer | undefined {
+  const fields = readDer(der, TAG.SEQUENCE, WHAT);
+  fields.expect(TAG.SEQUENCE, 'header');
+  const body = readBody(fields.next());
+  return 'responses' in body ? body.responses[0]?.certificateDer : undefined;
+}
+
 function readGated(der: Buffer): PkiMessage {
   const fields = readDer(der, TAG.SEQUENCE, WHAT);
   const headerDer = fields.expect(TAG.SEQUENCE, 'header').der;
