@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from 'node:http';
 import { OCSP_REQUEST_BYTES_MAX } from '../../x509/ocsp.js';
+import type { OcspReply } from './ocsp-reply.js';
 import type { OcspResponder } from './ocsp-responder.js';
-import type { OcspReply } from './reply-cache.js';
 import { requestFromPath } from './request-path.js';
 
 export const OCSP_PATH = '/ocsp';

@@ -99,10 +99,12 @@ export class PackedAnswers {
     return NOWHERE;
   }
 
-  /** Counts that it was asked for. */
-  warm(slot: number): void {
+  /** Counts that it was asked for; true for what is as hot as it can be. */
+  warm(slot: number): boolean {
     const heat = this.heats[slot] as number;
-    this.heats[slot] = (heat & HEAT) < HEAT_MAX ? (heat | ASKED) + 1 : heat | ASKED;
+    const isHot = (heat & HEAT) >= HEAT_MAX;
+    this.heats[slot] = isHot ? heat | ASKED : (heat | ASKED) + 1;
+    return isHot;
   }
 
   /** Puts it in the place of the one with its serial and spelling; else into a free place; else where the coldest is. */

@@ -1,42 +1,10 @@
 import type { OcspSigner } from '../../lifecycle/status/index.js';
 import { derToRaw, rawToDer } from '../../x509/ecdsa.js';
-import {
-  buildResponseData,
-  type OcspAnswer,
-  type OcspStatus,
-  ocspResponseText,
-  type ResponseDataFields,
-} from '../../x509/ocsp.js';
+import { buildResponseData, type OcspStatus } from '../../x509/ocsp.js';
 import { certIdBySpelling, spellingOf } from './cert-id-spellings.js';
-import { httpDate } from './http-date.js';
+import { type CachedReply, dataOf, refreshAtMs, replyOf, type SharedAnswer, secondOf } from './ocsp-reply.js';
 import { type PackedAnswer, PackedAnswers, SERIAL_OCTETS, SIGNATURE_OCTETS } from './packed-answers.js';
 import { isSignedBy } from './sign-answer.js';
-
-/** A finished answer, ready to be written to a socket. Octets are latin1 text: node sends it with the headers in one write. */
-export interface OcspReply {
-  readonly body: string;
-  /** Flat list name, value, name, value: what `writeHead` takes fastest. */
-  readonly headers: readonly string[];
-  /** Undefined where nobody may keep it. */
-  readonly etag: string | undefined;
-}
-
-/** An answer for everybody, signed. */
-export interface SharedAnswer {
-  readonly responder: OcspSigner;
-  /** `good` or `revoked`, with nextUpdate. */
-  readonly answer: OcspAnswer & { readonly nextUpdate: Date };
-  readonly producedAt: Date;
-  /** Ecdsa-Sig-Value, DER. */
-  readonly signature: Buffer;
-}
-
-/** An answer that is or was in the cache. */
-export interface CachedReply extends OcspReply {
-  readonly etag: string;
-  /** From here on it is made anew in the background; milliseconds since 1970. */
-  readonly refreshAtMs: number;
-}
 
 export interface ReplyCacheOptions {
   /** Default 64 MiB. */
@@ -45,7 +13,15 @@ export interface ReplyCacheOptions {
   readonly onBadSignature?: () => void;
 }
 
-const CONTENT_TYPE = 'application/ocsp-response';
+interface ReadyReply {
+  readonly slot: number;
+  readonly reply: CachedReply;
+  readonly endsAtMs: number;
+}
+
+/** One part in so many of the bound is for answers written out, each with its headers and objects. */
+const READY_PART = 12;
+const READY_BYTES = 1_400;
 const BYTES_MAX = 64 * 1024 * 1024;
 const SPELLINGS_MAX = 65_536;
 const SIGNERS_MAX = 256;
@@ -62,11 +38,16 @@ export class ReplyCache {
   private readonly spellings = new Map<string, number>();
   private readonly spellingTexts: string[] = [];
   private readonly signers: OcspSigner[] = [];
+  /** Written out, by their slot: what is asked for most costs a look. The table is the truth; this follows it. */
+  private readonly ready: (ReadyReply | undefined)[];
   private refreshed = 0;
   private eraNow = 0;
 
   constructor(private readonly options: ReplyCacheOptions = {}) {
-    this.packed = new PackedAnswers(options.bytesMax ?? BYTES_MAX);
+    const { bytesMax = BYTES_MAX } = options;
+    const readyBytes = bytesMax / READY_PART;
+    this.ready = new Array<ReadyReply | undefined>(Math.ceil(readyBytes / READY_BYTES)).fill(undefined);
+    this.packed = new PackedAnswers(bytesMax - readyBytes);
   }
 
   /** Rises with every withdrawal: what was read from the database before one must not be stored after it. */
@@ -77,10 +58,16 @@ export class ReplyCache {
   /** @returns undefined when unknown, withdrawn or past its end */
   get(certIdDer: Buffer, nowMs: number): CachedReply | undefined {
     const slot = this.slotOf(certIdDer);
-    const packed = slot === undefined ? undefined : this.packed.answerIn(slot);
-    if (slot === undefined || packed === undefined) return undefined;
+    if (slot === undefined) return undefined;
+    const ready = this.ready[slot % this.ready.length];
+    if (ready?.slot === slot && nowMs < ready.endsAtMs) {
+      this.packed.warm(slot);
+      return ready.reply;
+    }
+    const packed = this.packed.answerIn(slot);
+    if (packed === undefined) return undefined;
     if (nowMs >= packed.nextUpdate * 1_000) {
-      this.packed.remove(slot);
+      this.remove(slot);
       return undefined;
     }
     const shared = this.sharedIn(slot, packed, certIdDer);
@@ -89,14 +76,17 @@ export class ReplyCache {
       if (
         !isSignedBy(shared.responder, { responseData: buildResponseData(dataOf(shared)), signature: shared.signature })
       ) {
-        this.packed.remove(slot);
+        this.remove(slot);
         this.options.onBadSignature?.();
         return undefined;
       }
       this.packed.markChecked(slot);
     }
-    this.packed.warm(slot);
-    return replyOf(shared);
+    const reply = replyOf(shared);
+    if (this.packed.warm(slot)) {
+      this.ready[slot % this.ready.length] = { slot, reply, endsAtMs: packed.nextUpdate * 1_000 };
+    }
+    return reply;
   }
 
   /** @param era  {@link era} before the status was read */
@@ -110,7 +100,8 @@ export class ReplyCache {
     const packed = packedOf(shared, this.numberOfSpelling(spelling), this.numberOfSigner(shared.responder));
     if (packed !== undefined) {
       const signature = derToRaw(shared.signature, SIGNATURE_OCTETS / 2);
-      this.packed.put(packed, certIdDer, certIdDer.length - SERIAL_OCTETS, signature);
+      const slot = this.packed.put(packed, certIdDer, certIdDer.length - SERIAL_OCTETS, signature);
+      this.forgetReady(slot);
     }
     return reply;
   }
@@ -122,13 +113,14 @@ export class ReplyCache {
     for (const spelling of spellings) {
       const number = this.spellings.get(spelling);
       const slot = number === undefined ? -1 : this.packed.find(number, serial, 0);
-      if (slot >= 0) this.packed.remove(slot);
+      if (slot >= 0) this.remove(slot);
     }
   }
 
   withdrawAll(): void {
     this.eraNow += 1;
     this.packed.clear();
+    this.ready.fill(undefined);
     this.spellings.clear();
     this.spellingTexts.length = 0;
     this.signers.length = 0;
@@ -157,7 +149,8 @@ export class ReplyCache {
   }
 
   get counts(): { answers: number; bytes: number } {
-    return { answers: this.packed.count, bytes: this.packed.usedBytes };
+    const ready = this.ready.reduce((count, one) => count + (one === undefined ? 0 : 1), 0);
+    return { answers: this.packed.count, bytes: this.packed.usedBytes + ready * READY_BYTES };
   }
 
   private sharedIn(slot: number, packed: PackedAnswer, certIdDer: Buffer): SharedAnswer {
@@ -174,6 +167,16 @@ export class ReplyCache {
       producedAt: new Date(packed.producedAt * 1_000),
       signature: rawToDer(this.packed.signatureIn(slot)),
     };
+  }
+
+  private remove(slot: number): void {
+    this.packed.remove(slot);
+    this.forgetReady(slot);
+  }
+
+  private forgetReady(slot: number): void {
+    const place = slot % this.ready.length;
+    if (this.ready[place]?.slot === slot) this.ready[place] = undefined;
   }
 
   private slotOf(certIdDer: Buffer): number | undefined {
@@ -214,63 +217,4 @@ function packedOf(shared: SharedAnswer, spelling: number, signer: number): Packe
   const { at, reason = 0 } = status;
   if (typeof reason !== 'number' || at.getTime() < 0) return undefined;
   return { ...times, revoked: { at: secondOf(at), reason } };
-}
-
-function secondOf(at: Date): number {
-  return Math.floor(at.getTime() / 1_000);
-}
-
-function refreshAtMs({ producedAt, nextUpdate }: Pick<PackedAnswer, 'producedAt' | 'nextUpdate'>): number {
-  return (producedAt + nextUpdate) * 500;
-}
-
-function dataOf({ responder, answer, producedAt }: SharedAnswer): ResponseDataFields {
-  return { responderKeyHash: responder.keyHash, producedAt, responses: [answer] };
-}
-
-function replyOf(shared: SharedAnswer): CachedReply {
-  const { responder, answer, producedAt, signature } = shared;
-  const body = ocspResponseText({
-    responseData: dataOf(shared),
-    alg: responder.algorithm,
-    signature,
-    certs: [responder.certificateDer],
-  });
-  // No two signatures are alike, so the first octets of one name the whole answer.
-  const etag = `"${signature.toString('hex', ETAG_FROM, ETAG_FROM + ETAG_OCTETS)}"`;
-  return {
-    body,
-    etag,
-    headers: headersOf(body.length, etag, answer.thisUpdate),
-    refreshAtMs: refreshAtMs({ producedAt: secondOf(producedAt), nextUpdate: secondOf(answer.nextUpdate) }),
-  };
-}
-
-/** Past the headers of Ecdsa-Sig-Value and of r, and a zero octet. */
-const ETAG_FROM = 5;
-const ETAG_OCTETS = 12;
-
-/**
- * max-age 5 s whatever nextUpdate says, and no Expires: an HTTP/1.0 cache would keep a `good` for its whole hour, and a
- * revocation must be seen within seconds (rules 6.3). The ETag makes the question again cheap.
- */
-function headersOf(bytes: number, etag: string, thisUpdate: Date): readonly string[] {
-  return [
-    'Content-Type',
-    CONTENT_TYPE,
-    'Content-Length',
-    String(bytes),
-    'Cache-Control',
-    'max-age=5, public, no-transform, must-revalidate',
-    'ETag',
-    etag,
-    'Last-Modified',
-    httpDate(thisUpdate),
-  ];
-}
-
-/** An answer for one asker, or an error: one character an octet. */
-export function uncachedReply(body: string): OcspReply {
-  const headers = ['Content-Type', CONTENT_TYPE, 'Content-Length', String(body.length), 'Cache-Control', 'no-store'];
-  return { body, headers, etag: undefined };
 }

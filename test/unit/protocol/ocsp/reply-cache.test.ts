@@ -7,7 +7,8 @@ import {
   certIdSpellings,
   spellingOf,
 } from '../../../../src/protocol/ocsp/cert-id-spellings.js';
-import { ReplyCache, type SharedAnswer } from '../../../../src/protocol/ocsp/reply-cache.js';
+import type { SharedAnswer } from '../../../../src/protocol/ocsp/ocsp-reply.js';
+import { ReplyCache } from '../../../../src/protocol/ocsp/reply-cache.js';
 import { TokenBucket } from '../../../../src/protocol/ocsp/token-bucket.js';
 import { explicitTag, octetString, oid, sequence } from '../../../../src/x509/der.js';
 import { assembleOcspResponse, buildResponseData, certIdOf, readOcspRequest } from '../../../../src/x509/ocsp.js';
@@ -100,6 +101,20 @@ describe('answers kept', () => {
     expect(cache.counts.answers).toBe(0);
   });
 
+  test('what is asked for again and again is the same answer, until it is made anew, withdrawn or at its end', () => {
+    const cache = new ReplyCache({ bytesMax: 100_000 });
+    const asked = (nowMs = 1) => Array.from({ length: 20 }, () => cache.get(idOf('id'), nowMs)?.body);
+    const first = cache.store(answer('id'), cache.era);
+    expect(new Set(asked())).toEqual(new Set([first.body]));
+    const second = cache.store(answer('id', { revoked: true }), cache.era);
+    expect(new Set(asked())).toEqual(new Set([second.body]));
+    cache.withdraw(spellings, serialOf('id'));
+    expect(new Set(asked())).toEqual(new Set([undefined]));
+    const third = cache.store(answer('id'), cache.era);
+    expect(new Set(asked(999_999))).toEqual(new Set([third.body]));
+    expect(new Set(asked(1_000_000))).toEqual(new Set([undefined]));
+  });
+
   test('a new signer does not change what the one before has signed', () => {
     const cache = new ReplyCache();
     const { body } = cache.store(answer('id'), cache.era);
@@ -151,7 +166,7 @@ describe('answers kept', () => {
     }
     expect(bytesMost).toBeLessThanOrEqual(100_000);
     for (let index = 0; index < 5; index += 1) expect(cache.get(idOf(`hot${index}`), 1)).toBeDefined();
-    expect(cache.counts.answers).toBeGreaterThan(800);
+    expect(cache.counts.answers).toBeGreaterThan(700);
   });
 
   test('random histories: it never gives out what was withdrawn, replaced or has ended', () => {
