@@ -22,10 +22,12 @@ const OFFERED_MAX = 32;
  * @param {Pick<import('./config.mjs').Config, 'stateDir'>} deps.config
  * @param {Pick<import('./api.mjs').Api, 'anchors' | 'acknowledgeAnchors'>} deps.api
  * @param {() => Pick<import('./charon.mjs').Charon, 'anchors' | 'loadCa'>} deps.charon
+ * @param {Pick<import('./crl-shelf.mjs').CrlShelf, 'knows'>} deps.shelf
+ * @param {() => Promise<void>} deps.learnCrls  where the CRLs of CAs are that came since the feed last said
  * @param {(text: string) => void} deps.log
  * @param {() => number} [deps.now]
  */
-export function makeAnchorKeeper({ config, api, charon, log, now = Date.now }) {
+export function makeAnchorKeeper({ config, api, charon, shelf, learnCrls, log, now = Date.now }) {
   const keptFile = join(config.stateDir, 'anchors.json');
   const acknowledged = new Set();
   /** What charon was given beside its anchors. @type {X509Certificate[]} */
@@ -60,20 +62,29 @@ export function makeAnchorKeeper({ config, api, charon, log, now = Date.now }) {
     ];
   };
 
+  /** @returns {Promise<X509Certificate[]>} roots and Device CAs that charon knows, and the server knows that it does */
   const look = async () => {
     const offered = await api.anchors();
     const known = await teach(offered);
     const hashes = known.map(({ raw }) => sha256Hex(raw));
     const fresh = hashes.filter((hash) => !acknowledged.has(hash));
-    if (fresh.length === 0) return;
+    if (fresh.length === 0) return known;
     write(keptFile, Buffer.from(JSON.stringify(offered)));
     await api.acknowledgeAnchors(fresh);
     for (const hash of fresh) acknowledged.add(hash);
     for (const { subject, raw } of known)
       if (fresh.includes(sha256Hex(raw))) log(`acknowledged ${subject.replaceAll('\n', ', ')}`);
+    return known;
   };
 
-  const round = () => look().catch((error) => log(`the anchors: ${/** @type {Error} */ (error).message}`));
+  const round = async () => {
+    try {
+      const known = await look();
+      if (known.some((ca) => !isSelfSigned(ca) && !shelf.knows(ca))) await learnCrls();
+    } catch (error) {
+      log(`the anchors: ${/** @type {Error} */ (error).message}`);
+    }
+  };
 
   return {
     offer,

@@ -96,6 +96,8 @@ export function makeCrlShelf({ config, api, charon, links, log }) {
     flush,
     /** @param {string} issuer */
     has: (issuer) => shelf.has(issuer),
+    /** @param {X509Certificate} certificate  of a CA */
+    knows: (certificate) => [...shelf.values()].some(({ ca }) => ca.raw.equals(certificate.raw)),
     /** Which of our CAs signed it, and whether its CRL lists it. @param {X509Certificate} certificate */
     find: (certificate) => {
       for (const [issuer, { ca, crl }] of shelf) {

@@ -170,5 +170,6 @@ export function startFeedFollower({ api, admission, shelf, snapshots, state, log
   void enforce();
   return {
     heard: () => positionOf(received),
+    learnCrls,
   };
 }

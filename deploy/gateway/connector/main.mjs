@@ -45,8 +45,8 @@ async function run(config) {
     if (open === null) throw new Error('charon is away');
     return open;
   };
-  const anchors = makeAnchorKeeper({ config, api, charon, log });
-  const shelf = makeCrlShelf({ config, api, charon, links: anchors.links, log });
+  const shelf = makeCrlShelf({ config, api, charon, links: () => anchors.links(), log });
+  const anchors = makeAnchorKeeper({ config, api, charon, shelf, learnCrls: async () => follower?.learnCrls(), log });
   shelf.learn(state.feed().places);
   const snapshots = config.snapshotSeconds === 0 ? null : makeSnapshotKeeper({ config, api, trust, shelf, log });
   const reporter = startSessionReporter({ api, log, signal });
