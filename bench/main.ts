@@ -9,22 +9,39 @@ import { appendFileSync, mkdtempSync, readdirSync, writeFileSync } from 'node:fs
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
 import { rowOf } from './measure/rounds.js';
 import { PeerMissing, type Scenario } from './scenario.js';
 
 const DIR = new URL('./scenarios/', import.meta.url);
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    json: { type: 'string' },
-    rounds: { type: 'string', default: '5' },
-    seconds: { type: 'string', default: '3' },
-    quick: { type: 'boolean', default: false },
-    units: { type: 'string' },
-    list: { type: 'boolean', default: false },
-  },
-});
+const EXAMPLES = `
+Examples:
+  npm run bench -- --list
+  npm run bench -- ocsp-cached ocsp-live
+  npm run bench -- issue-bulk --rounds 3 --json bulk.json
+  npm run bench -- --quick`;
+const command = new Command('npm run bench --')
+  .description(
+    'Measures scenarios, each against its limit on the same machine in the same minutes; all of them by default.',
+  )
+  .argument('[SCENARIO...]', 'names as --list gives them')
+  .option('--json <file>', 'also write one JSON line a scenario here')
+  .option('--rounds <n>', 'rounds a side', '5')
+  .option('--seconds <s>', 'length of a round', '3')
+  .option('--units <n>', 'size of the fleet, for scenarios that have one')
+  .option('--quick', 'one short round: shows that it works, its figures mean nothing', false)
+  .option('--list', 'name the scenarios', false)
+  .addHelpText('after', EXAMPLES)
+  .parse();
+const values = command.opts<{
+  json?: string;
+  rounds: string;
+  seconds: string;
+  units?: string;
+  quick: boolean;
+  list: boolean;
+}>();
+const positionals = command.args;
 const rounds = values.quick ? 1 : Number(values.rounds);
 const seconds = values.quick ? 0.3 : Number(values.seconds);
 const fleet = values.units === undefined ? {} : { units: Number(values.units) };

@@ -6,7 +6,7 @@
 import { mkdtempSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
 import { type ActResult, actLine } from '../../src/apps/act-result.js';
 import { removeLeftovers } from '../../test/support/leftovers.js';
 import { bulkFaults } from './bulk-faults.js';
@@ -30,10 +30,25 @@ const DRILLS: readonly Drill[] = [
   bulkFaults,
 ];
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: { json: { type: 'string' }, runs: { type: 'string' }, units: { type: 'string' } },
-});
+const EXAMPLES = `
+Drills:
+${DRILLS.map(({ name, summary }) => `  ${name.padEnd(8)}${summary}`).join('\n')}
+
+Examples:
+  npm run drill -- D4
+  npm run drill -- D5 D10 --json verdicts.json
+  npm run drill -- REVOKE --runs 200
+  npm run drill -- D6 --units 2000`;
+const command = new Command('npm run drill --')
+  .description('Rehearses what must never go wrong. Ends with 0 only if every verdict is as it must be.')
+  .argument('[NAME...]', 'drills as listed below')
+  .option('--runs <n>', 'how often, for drills that repeat')
+  .option('--units <n>', 'how many units, for drills with a fleet')
+  .option('--json <file>', 'write the verdicts here')
+  .addHelpText('after', EXAMPLES)
+  .parse();
+const values = command.opts<{ json?: string; runs?: string; units?: string }>();
+const positionals = command.args;
 const counts = Object.fromEntries(
   (['runs', 'units'] as const).flatMap((name) => (values[name] === undefined ? [] : [[name, Number(values[name])]])),
 ) satisfies DrillOptions;
@@ -56,8 +71,7 @@ const acts: ActResult[] = [];
 const wanted = positionals.map((name) => name.toUpperCase());
 const unknown = wanted.filter((name) => !DRILLS.some((drill) => drill.name === name));
 if (wanted.length === 0 || unknown.length > 0 || !isCounted) {
-  const list = DRILLS.map(({ name, summary }) => `  ${name}  ${summary}`).join('\n');
-  process.stderr.write(`usage: npm run drill -- NAME… [--runs N] [--units N] [--json FILE]\n${list}\n`);
+  command.outputHelp({ error: true });
   process.exitCode = 2;
 } else {
   for (const drill of DRILLS.filter(({ name }) => wanted.includes(name))) await runOne(drill);

@@ -7,20 +7,27 @@
  *
  * `histories` plays units' lives instead, N honest and a quarter as many dishonest ones, through the real use-cases (histories/run.ts).
  */
-import { parseArgs } from 'node:util';
+import { Command } from 'commander';
 import { DEPTHS } from './fuzz-target.js';
 import { seededRandom } from './mutate.js';
 import { runTarget } from './run-target.js';
 import { TARGETS } from './targets.js';
 
-const { values, positionals } = parseArgs({
-  allowPositionals: true,
-  options: {
-    runs: { type: 'string' },
-    seed: { type: 'string', default: String(Date.now() % 2 ** 31) },
-    only: { type: 'string' },
-  },
-});
+const EXAMPLES = `
+Examples:
+  npm run fuzz -- cmp --runs 100000
+  npm run fuzz -- histories --runs 1000 --seed 7
+  npm run fuzz -- histories --seed 7 --only 123`;
+const command = new Command('npm run fuzz --')
+  .description('Mutates valid messages and counts how deep each got; or plays units’ lives (histories).')
+  .argument('[TARGET...]', `${Object.keys(TARGETS).join(', ')}, histories; every kind of message by default`)
+  .option('--runs <n>', 'inputs a target: 100,000 by default, and 10,000 histories')
+  .option('--seed <s>', 'the same seed makes the same inputs', String(Date.now() % 2 ** 31))
+  .option('--only <index>', 'one history, told in full')
+  .addHelpText('after', EXAMPLES)
+  .parse();
+const values = command.opts<{ runs?: string; seed: string; only?: string }>();
+const positionals = command.args;
 const runs = Number(values.runs ?? (positionals.includes('histories') ? 10_000 : 100_000));
 const wanted = positionals.length > 0 ? positionals : Object.keys(TARGETS);
 let isGood = runs > 0;
