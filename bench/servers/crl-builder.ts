@@ -45,7 +45,8 @@ const standings = await crlStore.standings(world.transactor.read, new Date());
 const issuer = standings.find(({ issuer: one }) => one.id === world.deviceCa.id)?.issuer;
 if (!issuer) throw new Error('the world has no Device CA');
 const spki = readSpki(world.deviceCa.spkiDer);
-const backend = (await pool.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows[0]?.pid;
+/** Of the one connection, which the pool may have closed and opened meanwhile. */
+let backend = 0;
 const startedAt = new Date(Math.floor(Date.now() / 1_000) * 1_000);
 const endSeconds = startedAt.getTime() / 1_000 + 345_600;
 const hour = Math.floor(startedAt.getTime() / 3_600_000);
@@ -115,6 +116,7 @@ const witnessesOf = (released: readonly Buffer[]): CrlStore['witnesses'] => {
 
 async function make(issuerOf: NonNullable<typeof issuer>, { added, released }: Churn): Promise<Buffer> {
   const witnesses = witnessesOf(released);
+  backend = (await pool.query<{ pid: number }>('SELECT pg_backend_pid() AS pid')).rows[0]?.pid ?? 0;
   const before = { own: process.cpuUsage(), server: serverSeconds(), atMs: performance.now() };
   if (isMemory) {
     for (const { serial, entryDer } of added) book.put(serial, entryDer, endSeconds);

@@ -17,31 +17,104 @@ export function* sortedPages(
   );
   const notAfters = Buffer.concat(parts.map((part) => part.notAfters));
   const starts = startsOf(entries, bytes, notAfters.length / 4);
-  const order = orderOf(entries, starts);
-  const from = new DataView(entries.buffer, entries.byteOffset, entries.length);
-  const times = new DataView(notAfters.buffer, notAfters.byteOffset, notAfters.length);
-  for (let first = 0; first < order.length; first += PAGE_ENTRIES) {
-    const count = Math.min(PAGE_ENTRIES, order.length - first);
-    let pageBytes = 0;
-    for (let at = first; at < first + count; at += 1) {
-      const index = order[at] as number;
-      pageBytes += (starts[index + 1] as number) - (starts[index] as number);
-    }
-    const page = Buffer.allocUnsafeSlow(pageBytes + WORD_BYTES);
-    const pageTimes = Buffer.allocUnsafeSlow(count * 4);
-    const [to, timesTo] = [new DataView(page.buffer), new DataView(pageTimes.buffer)];
-    let end = 0;
-    for (let at = 0; at < count; at += 1) {
-      const index = order[first + at] as number;
-      const [start, next] = [starts[index] as number, starts[index + 1] as number];
-      for (let word = start, target = end; word < next; word += WORD_BYTES, target += WORD_BYTES) {
-        to.setInt32(target, from.getInt32(word));
-      }
-      end += next - start;
-      timesTo.setInt32(at * 4, times.getInt32(index * 4));
-    }
-    yield { entriesDer: page.subarray(0, pageBytes), notAfters: pageTimes };
+  const divided = divide({ starts, entries, notAfters }, ranksOf(orderOf(entries, starts)));
+  for (let first = 0; first < divided.ranks.length; first += PAGE_ENTRIES) yield pageOf(divided, first);
+}
+
+/** Entries that stand on the page where they belong, in the order in which they came. */
+interface Divided {
+  readonly entries: DataView;
+  readonly notAfters: Uint32Array;
+  /** Where each starts in `entries`. */
+  readonly starts: Uint32Array;
+  readonly ends: Uint32Array;
+  /** Of each its place in the whole order. */
+  readonly ranks: Uint32Array;
+}
+
+/**
+ * To their pages first, and on its page each to its place: by the order alone each of a million entries would be fetched from
+ * anywhere in fifty megabytes, which costs ten times what copying it costs.
+ */
+function divide(
+  { starts, entries, notAfters }: { starts: Uint32Array; entries: Buffer; notAfters: Buffer },
+  ranks: Uint32Array,
+): Divided {
+  const count = ranks.length;
+  const pages = Math.ceil(count / PAGE_ENTRIES);
+  const [from, times] = [viewOf(entries), viewOf(notAfters)];
+  const sizes = new Uint32Array(pages + 1);
+  for (let index = 0; index < count; index += 1) {
+    const page = (ranks[index] as number) >>> PAGE_BITS;
+    sizes[page] = (sizes[page] as number) + (starts[index + 1] as number) - (starts[index] as number);
   }
+  // Of each page where its next entry goes: in the bytes, and among the entries.
+  const nextByte = new Uint32Array(pages);
+  const nextPlace = new Uint32Array(pages);
+  // A word between two pages: an entry is copied by whole words.
+  for (let page = 0, at = 0; page < pages; page += 1) {
+    nextByte[page] = at;
+    nextPlace[page] = page * PAGE_ENTRIES;
+    at += (sizes[page] as number) + WORD_BYTES;
+  }
+  const to = viewOf(Buffer.allocUnsafeSlow(entries.length + pages * WORD_BYTES));
+  const found = [0, 1, 2, 3].map(() => new Uint32Array(count)) as [Uint32Array, Uint32Array, Uint32Array, Uint32Array];
+  const [timesTo, startsTo, endsTo, ranksTo] = found;
+  for (let index = 0; index < count; index += 1) {
+    const rank = ranks[index] as number;
+    const page = rank >>> PAGE_BITS;
+    const place = nextPlace[page] as number;
+    const target = nextByte[page] as number;
+    const start = starts[index] as number;
+    const length = (starts[index + 1] as number) - start;
+    copyWords(from, start, to, target, length);
+    timesTo[place] = times.getUint32(index * 4);
+    startsTo[place] = target;
+    endsTo[place] = target + length;
+    ranksTo[place] = rank;
+    nextPlace[page] = place + 1;
+    nextByte[page] = target + length;
+  }
+  return { entries: to, notAfters: timesTo, starts: startsTo, ends: endsTo, ranks: ranksTo };
+}
+
+/** @param first  rank of the page's first entry */
+function pageOf(
+  { entries, notAfters, starts, ends, ranks }: Divided,
+  first: number,
+): { entriesDer: Buffer; notAfters: Buffer } {
+  const count = Math.min(PAGE_ENTRIES, ranks.length - first);
+  const places = new Uint32Array(count);
+  for (let at = first; at < first + count; at += 1) places[(ranks[at] as number) - first] = at;
+  const bytes = (ends[first + count - 1] as number) - (starts[first] as number);
+  const page = Buffer.allocUnsafeSlow(bytes + WORD_BYTES);
+  const times = Buffer.allocUnsafeSlow(count * 4);
+  const [to, timesTo] = [viewOf(page), viewOf(times)];
+  let end = 0;
+  for (let at = 0; at < count; at += 1) {
+    const place = places[at] as number;
+    const start = starts[place] as number;
+    const length = (ends[place] as number) - start;
+    copyWords(entries, start, to, end, length);
+    end += length;
+    timesTo.setUint32(at * 4, notAfters[place] as number);
+  }
+  return { entriesDer: page.subarray(0, bytes), notAfters: times };
+}
+
+/** Up to three octets more than asked for; whatever comes behind is written later. */
+function copyWords(from: DataView, start: number, to: DataView, target: number, length: number): void {
+  for (let at = 0; at < length; at += WORD_BYTES) to.setInt32(target + at, from.getInt32(start + at));
+}
+
+function viewOf(bytes: Buffer): DataView {
+  return new DataView(bytes.buffer, bytes.byteOffset, bytes.length);
+}
+
+function ranksOf(order: Uint32Array): Uint32Array {
+  const ranks = new Uint32Array(order.length);
+  for (let at = 0; at < order.length; at += 1) ranks[order[at] as number] = at;
+  return ranks;
 }
 
 /** Where each entry starts, and where the last one ends. What they say is judged with the CRL that is made of them. */
@@ -68,13 +141,8 @@ function orderOf(entries: Buffer, starts: Uint32Array): Uint32Array {
   const skipped = commonOctets(entries, starts);
   // Little-endian, as every machine that Node.js runs on but one; on that one the list would be refused as not in order.
   const words = new Uint32Array(2 * count);
-  for (let entry = 0; entry < count; entry += 1) {
-    const [at, end] = serialOf(entries, starts[entry] as number);
-    const from = at + skipped;
-    const octet = (place: number): number => (from + place < end ? (entries[from + place] as number) : 0);
-    words[2 * entry + 1] = (octet(0) << 24) | (octet(1) << 16) | (octet(2) << 8) | octet(3);
-    words[2 * entry] = (octet(4) << 24) | entry;
-  }
+  for (let entry = 0; entry < count; entry += 1)
+    writeKey(words, entry, { entries, start: starts[entry] as number, skipped });
   new BigUint64Array(words.buffer).sort();
   const order = new Uint32Array(count);
   for (let at = 0; at < count; at += 1) order[at] = (words[2 * at] as number) & INDEX_MASK;
@@ -89,6 +157,22 @@ function orderOf(entries: Buffer, starts: Uint32Array): Uint32Array {
     order.subarray(first, at).sort((a, b) => compareSerials(entries, starts[a] as number, starts[b] as number));
   }
   return order;
+}
+
+/** Forty bits of the serial behind what all have in common, then the entry's number. */
+function writeKey(
+  words: Uint32Array,
+  entry: number,
+  { entries, start, skipped }: { entries: Buffer; start: number; skipped: number },
+): void {
+  const [at, end] = serialOf(entries, start);
+  let high = 0;
+  for (let place = at + skipped; place < at + skipped + 4; place += 1) {
+    high = (high << 8) | (place < end ? (entries[place] as number) : 0);
+  }
+  const last = at + skipped + 4;
+  words[2 * entry + 1] = high;
+  words[2 * entry] = ((last < end ? (entries[last] as number) : 0) << 24) | entry;
 }
 
 /** How many octets all serials begin with alike: the first ones are the hour of issue. */
@@ -120,7 +204,8 @@ function serialOf(entries: Buffer, start: number): [at: number, end: number] {
 }
 
 const WORD_BYTES = 4;
-const PAGE_ENTRIES = 4_096;
+const PAGE_BITS = 12;
+const PAGE_ENTRIES = 1 << PAGE_BITS;
 /** An entry's number has 24 bits beside the forty of its serial. A CRL holds a tenth of so many. */
 const ENTRIES_MAX = 1 << 24;
 const INDEX_MASK = ENTRIES_MAX - 1;
