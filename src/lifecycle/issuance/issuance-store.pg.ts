@@ -8,7 +8,7 @@ import {
   timestamptzArray,
   uuidArray,
 } from '../../platform/db/binary-array.js';
-import type { Transaction } from '../../platform/db/transaction.js';
+import type { QueryOptions, Transaction } from '../../platform/db/transaction.js';
 import type { CertificateRecord } from '../model/index.js';
 import type {
   AbandonedAttempt,
@@ -30,6 +30,7 @@ export const issuanceStore: IssuanceStore = {
       `SELECT id, serial_number AS "serialNumber", state, revocation_epoch AS "revocationEpoch"
        FROM unit WHERE id = ANY($1::int[]) ORDER BY id FOR NO KEY UPDATE`,
       [int4Array(unitIds)],
+      few('lock-units', unitIds.length),
     );
     return new Map(rows.map((row) => [row.id, row]));
   },
@@ -38,6 +39,7 @@ export const issuanceStore: IssuanceStore = {
     const { rows } = await tx.query<{ hash: string }>(
       `SELECT encode(spki_hash, 'hex') AS hash FROM blocked_key WHERE spki_hash = ANY($1::bytea[])`,
       [byteaArray(spkiHashes)],
+      few('blocked-keys', spkiHashes.length),
     );
     return new Set(rows.map(({ hash }) => hash));
   },
@@ -72,10 +74,12 @@ export const issuanceStore: IssuanceStore = {
       `INSERT INTO lineage (unit_id, state, opened_at) SELECT unit_id, 'open', $2 FROM unnest($1::int[]) AS u(unit_id)
        ON CONFLICT (unit_id) WHERE state <> 'closed' DO NOTHING`,
       [int4Array(unitIds), at],
+      few('open-lineages', unitIds.length),
     );
     const { rows } = await tx.query<{ id: number; unitId: number }>(
       `SELECT id, unit_id AS "unitId" FROM lineage WHERE unit_id = ANY($1::int[]) AND state = 'open'`,
       [int4Array(unitIds)],
+      few('live-lineages', unitIds.length),
     );
     return new Map(rows.map(({ id, unitId }) => [unitId, id]));
   },
@@ -109,6 +113,7 @@ export const issuanceStore: IssuanceStore = {
        RETURNING p.id AS "slotId", p.lineage_id AS "lineageId", p.unit_id AS "unitId", p.generation,
          p.issuer_id AS "issuerId", p.serial`,
       [claims.map((claim) => claim.lineageId), claims.map((claim) => claim.generation), at],
+      few('confirm-predecessors', claims.length),
     );
     return rows;
   },
@@ -153,6 +158,16 @@ export const issuanceStore: IssuanceStore = {
 /** Data exceptions, constraint violations and what a trigger raises; everything else is the database's own trouble. */
 const ROW_FAULT = /^(22|23|P0)/;
 
+/**
+ * Planning costs more than a few rows do, so their plans are kept. For many rows a plan must know how many there are, and a
+ * kept one does not.
+ */
+function few(name: string, rows: number): QueryOptions {
+  return rows <= FEW_ROWS_MAX ? { preparedAs: `issuance-${name}` } : {};
+}
+
+const FEW_ROWS_MAX = Number(process.env['FEW'] ?? 32);
+
 const STALE_COLUMNS = `i.attempt_id AS "attemptId", i.created_at AS "createdAt", i.issuer_id AS "issuerId", i.serial,
   i.purpose, i.unit_id AS "unitId", i.machine_id AS "machineId", i.not_after AS "notAfter", i.slot_id AS "slotId"`;
 
@@ -174,6 +189,7 @@ async function claimKeys(tx: Transaction, claims: readonly KeyClaim[]): Promise<
      ORDER BY spki_hash, n
      ON CONFLICT (spki_hash) DO NOTHING RETURNING attempt_id AS id`,
     columns,
+    few('claim-keys', claims.length),
   );
   if (mine.length === claims.length) return new Map();
   const won = new Set(mine.map(({ id }) => id));
@@ -228,6 +244,7 @@ async function claimSlots(tx: Transaction, claims: readonly SlotClaim[]): Promis
       timestamptzArray(claims.map((claim) => claim.renewUntil)),
       timestamptzArray(claims.map((claim) => claim.at)),
     ],
+    few('claim-slots', claims.length),
   );
   return new Map(rows.map(({ id, attemptId }) => [attemptId, id]));
 }
@@ -253,6 +270,7 @@ async function insertIntents(tx: Transaction, intents: readonly Intent[]): Promi
       int8Array(intents.map((intent) => intent.slotId)),
       int4Array(intents.map((intent) => intent.revocationEpoch)),
     ],
+    few('insert-intents', intents.length),
   );
 }
 
@@ -261,7 +279,7 @@ async function recordIssued(
   createdAt: Date,
   certificates: readonly CertificateRecord[],
 ): Promise<Set<string>> {
-  // One created_at for a whole flush: the planner sees a single partition, and the primary key finds the rows.
+  // One created_at for a whole flush: the planner sees a single partition. A kept plan would have to hold all of them.
   const { rows } = await tx.query<{ id: string }>(
     `UPDATE issuance_intent SET state = 'issued', decided_at = $3
      WHERE created_at = $1 AND attempt_id = ANY($2::uuid[]) AND state = 'signing' RETURNING attempt_id AS id`,
@@ -291,6 +309,7 @@ async function recordIssued(
       timestamptzArray(recorded.map((certificate) => certificate.issuedAt)),
       byteaArray(recorded.map((certificate) => certificate.der)),
     ],
+    few('insert-certificates', recorded.length),
   );
   return signing;
 }
@@ -304,6 +323,7 @@ async function settleSlots(tx: Transaction, certificates: readonly CertificateRe
        UPDATE lineage_slot SET state = 'pending' WHERE id = ANY($1::bigint[]) AND state = 'signing' RETURNING id, renew_from)
      INSERT INTO renewal_due (due_at, slot_id) SELECT renew_from, id FROM settled`,
     [int8Array(slotIds)],
+    few('settle-slots', slotIds.length),
   );
   // Intent and slot always move together; a difference means that somebody else writes slots.
   if (rowCount !== slotIds.length) throw new Error('an intent was signing while its slot was not');
