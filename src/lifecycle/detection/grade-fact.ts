@@ -37,6 +37,11 @@ export function gradeFact(fact: Fact): GradedFact | null {
       return gradeNotice(fact, grade);
     case 'session.both-alive':
       return { grade: 'hard', code: 'CONCURRENT_USE', caseKind: 'concurrent-use', onTheWordOf: gatewaysOf(fact) };
+    case 'request.refused':
+      // Named after a unit, it is of one whose key was proved.
+      return fact.body['code'] === 'DEVICE_LOST' && fact.subject.startsWith('unit:')
+        ? { grade: 'strong', code: 'DEVICE_LOST', caseKind: 'lost-unit-seen' }
+        : null;
     case 'admission.denied':
       return gradeDenial(fact);
     default:

@@ -3,7 +3,7 @@ import { compactVerify } from 'jose';
 import { FemtoError } from '../../platform/errors.js';
 import { type JsonValue, parseStrictJson } from '../../platform/strict-json.js';
 import { importPublicKey, readSpki } from '../../x509/spki.js';
-import { MODEL_NAME } from '../registry/index.js';
+import { holdsSubscriberNumber, MODEL_NAME } from '../registry/index.js';
 import { checkManifestRows } from './check-manifest-rows.js';
 import { MANIFEST_BYTES_MAX, MANIFEST_ROWS_MAX, type Manifest } from './manifest.js';
 
@@ -121,5 +121,6 @@ function envelope(value: JsonValue): Envelope {
 
 function textOf(value: JsonValue | undefined, member: string, pattern: RegExp): string {
   if (typeof value !== 'string' || !pattern.test(value)) throw badManifest(`has a ${member} that is not as documented`);
+  if (holdsSubscriberNumber(value)) throw badManifest(`has a ${member} that looks like a subscriber number`);
   return value;
 }

@@ -22,7 +22,8 @@ export function makeRegistry(deps: RegistryDeps): Registry {
     changeState: (tx, change) => changeState(deps, tx, change),
     changeStates: (tx, change) => changeStates(deps, tx, change),
     raiseRevocationEpoch: (tx, unitIds) => units.raiseRevocationEpoch(tx, unitIds),
-    touchContact: (tx, unitId, at) => units.touchContact(tx, unitId, at, CONTACT_STEP_MS),
+    touchContact: (tx, unitId, at, renewal) =>
+      units.touchContact(tx, { unitId, at, stepMs: CONTACT_STEP_MS, renewal: renewal ?? null }),
     history: (tx, unitId) => units.history(tx, unitId),
 
     lineAt: async (tx, address, at) => {

@@ -10,6 +10,30 @@ export function holdsSubscriberNumber(text: string): boolean {
   return FIFTEEN_DIGITS.test(text);
 }
 
+/** A telephone number as people write it: international, or of a Korean mobile line. */
+const PHONE_NUMBER =
+  /(?<![0-9A-Za-z-])(?:\+[1-9](?:[ ./_-]?[0-9]){7,14}|01[016789](?:[ ./_-]?[0-9]){7,8})(?![0-9A-Za-z])/;
+/** Longer ones are PEM or base64, in which digits are no number. */
+const WORDS_CHARACTERS_MAX = 1_000;
+
+/**
+ * Whatever people send, member by member: none of it may hold a subscriber's number (ADM-3), whichever schema let it pass.
+ *
+ * @throws FemtoError BAD_REQUEST, which names the member and never repeats the text
+ */
+export function refuseSubscriberNumbers(value: unknown, member = 'request'): void {
+  if (typeof value === 'string') {
+    if (value.length > WORDS_CHARACTERS_MAX || !(holdsSubscriberNumber(value) || PHONE_NUMBER.test(value))) return;
+    throw new FemtoError('BAD_REQUEST', `The ${member} looks like a subscriber or telephone number; leave it out.`, {
+      facts: { field: member },
+    });
+  }
+  if (value === null || typeof value !== 'object') return;
+  for (const [name, inner] of Object.entries(value)) {
+    refuseSubscriberNumbers(inner, Array.isArray(value) ? member : name);
+  }
+}
+
 /**
  * Free text and names that people choose: printable, bounded, no subscriber number, nothing that a spreadsheet runs.
  *

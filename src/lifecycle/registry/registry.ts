@@ -3,6 +3,13 @@ import type { Actor, Unit, UnitState } from '../model/index.js';
 import type { ModelKey, UnitModel } from './model.js';
 
 /** The way every other room reads and changes units. All calls run in the caller's transaction. */
+/** Where a renewal came from. */
+export interface RenewedFrom {
+  readonly lineageId: number;
+  /** Authoritative; null where our resolver is not sure. */
+  readonly lineId: number | null;
+}
+
 export interface Registry {
   /** Exact match of the canonical form (upper case); anything else finds nothing. */
   unitBySerialNumber(tx: Transaction, serialNumber: string): Promise<Unit | null>;
@@ -29,8 +36,12 @@ export interface Registry {
   ): Promise<readonly number[]>;
   /** Voids every issuance of these units that began before (T2 compares). Locks the rows in id order. */
   raiseRevocationEpoch(tx: Transaction, unitIds: readonly number[]): Promise<void>;
-  /** Last contact only moves forward, and is written at most once a minute a unit. */
-  touchContact(tx: Transaction, unitId: number, at: Date): Promise<void>;
+  /**
+   * Last contact only moves forward, and is written at most once a minute a unit.
+   *
+   * @param renewal  it was heard of by a renewal alone: from another line than its own that is no sign of life (LST-2)
+   */
+  touchContact(tx: Transaction, unitId: number, at: Date, renewal?: RenewedFrom): Promise<void>;
   history(tx: Transaction, unitId: number): Promise<readonly StateHistoryRow[]>;
 
   /**

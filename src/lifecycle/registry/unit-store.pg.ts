@@ -5,7 +5,7 @@ import { FemtoError } from '../../platform/errors.js';
 import type { Unit, UnitState } from '../model/index.js';
 import { moveStates } from './move-states.pg.js';
 import type { Profile, RowLock, StateHistoryRow } from './registry.js';
-import type { NewUnit, UnitKey, UnitStore } from './unit-store.js';
+import type { ContactTouch, NewUnit, UnitKey, UnitStore } from './unit-store.js';
 
 const UNIT_COLUMNS = `id, maker_id AS "makerId", batch_id AS "batchId", serial_number AS "serialNumber", eui, fqdn, model,
   profile, state, revocation_epoch AS "revocationEpoch", line_id AS "lineId", vendor_spki_hash AS "vendorSpkiHash"`;
@@ -60,7 +60,7 @@ export const unitStore: UnitStore = {
     );
   },
 
-  touchContact: (tx, unitId, at, stepMs) => touchContact(tx, { unitId, at, stepMs }),
+  touchContact: (tx, touch) => touchContact(tx, touch),
 
   writeProfile: async (tx, unitId, profile) => {
     await tx.query('UPDATE unit SET profile = $2 WHERE id = $1', [unitId, profile]);
@@ -233,16 +233,22 @@ async function appendHistories(
   return sets.map(() => undefined);
 }
 
-async function touchContacts(
-  tx: Transaction,
-  touches: readonly { unitId: number; at: Date; stepMs: number }[],
-): Promise<undefined[]> {
+async function touchContacts(tx: Transaction, touches: readonly ContactTouch[]): Promise<undefined[]> {
   await tx.query(
     `UPDATE unit u SET last_contact_at = t.at
-     FROM unnest($1::int[], $2::timestamptz[], $3::int[]) AS t(id, at, step_ms)
+     FROM unnest($1::int[], $2::timestamptz[], $3::int[], $4::bigint[], $5::int[]) AS t(id, at, step_ms, lineage_id, line_id)
      WHERE u.id = t.id
-       AND (u.last_contact_at IS NULL OR u.last_contact_at + make_interval(secs => t.step_ms / 1000.0) <= t.at)`,
-    [touches.map(({ unitId }) => unitId), touches.map(({ at }) => at), touches.map(({ stepMs }) => stepMs)],
+       AND (u.last_contact_at IS NULL OR u.last_contact_at + make_interval(secs => t.step_ms / 1000.0) <= t.at)
+       -- A renewal alone: from its own line, or where nobody ever knew its certificates on that line.
+       AND (t.lineage_id IS NULL OR u.line_id IS NULL OR t.line_id = u.line_id OR (t.line_id IS NULL AND NOT EXISTS (
+         SELECT 1 FROM lineage_slot s WHERE s.lineage_id = t.lineage_id AND s.line_id = u.line_id)))`,
+    [
+      touches.map(({ unitId }) => unitId),
+      touches.map(({ at }) => at),
+      touches.map(({ stepMs }) => stepMs),
+      touches.map(({ renewal }) => renewal?.lineageId ?? null),
+      touches.map(({ renewal }) => renewal?.lineId ?? null),
+    ],
     { preparedAs: 'units-touch' },
   );
   return touches.map(() => undefined);

@@ -1,7 +1,7 @@
 import type { Transaction } from '../../platform/db/transaction.js';
 import type { EntryPattern } from '../../platform/ledger/entry-pattern.js';
 import type { Actor, Unit, UnitState } from '../model/index.js';
-import type { Profile, RowLock, StateHistoryRow } from './registry.js';
+import type { Profile, RenewedFrom, RowLock, StateHistoryRow } from './registry.js';
 
 /** A row of an accepted manifest on its way into the registry. */
 export interface NewUnit {
@@ -27,6 +27,14 @@ export interface TakenIdentities {
 }
 
 /** Rows of `unit`, `unit_history` and `profile`. Every call runs in the caller's transaction. */
+export interface ContactTouch {
+  readonly unitId: number;
+  readonly at: Date;
+  readonly stepMs: number;
+  /** As {@link Registry.touchContact}; null: heard of otherwise. */
+  readonly renewal: RenewedFrom | null;
+}
+
 export interface UnitStore {
   find(tx: Transaction, by: UnitKey, lock?: RowLock): Promise<Unit | null>;
   writeState(tx: Transaction, change: { unitId: number; to: UnitState; reason: string; at: Date }): Promise<void>;
@@ -50,7 +58,7 @@ export interface UnitStore {
   appendHistory(tx: Transaction, rows: readonly (StateHistoryRow & { unitId: number })[]): Promise<void>;
   history(tx: Transaction, unitId: number): Promise<StateHistoryRow[]>;
   raiseRevocationEpoch(tx: Transaction, unitIds: readonly number[]): Promise<void>;
-  touchContact(tx: Transaction, unitId: number, at: Date, stepMs: number): Promise<void>;
+  touchContact(tx: Transaction, touch: ContactTouch): Promise<void>;
   writeProfile(tx: Transaction, unitId: number, profile: string): Promise<void>;
   writeLine(tx: Transaction, unitId: number, lineId: number | null): Promise<void>;
   profile(tx: Transaction, name: string): Promise<Profile | null>;

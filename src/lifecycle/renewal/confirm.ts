@@ -37,20 +37,24 @@ export async function confirm(
     if (token !== null) {
       await deps.lineages.setToken(tx, { lineageId: view.lineage.id, tokenHash: lineageTokenHash(token) });
     }
-    await closeRenewal(deps, tx, slot, at);
+    await closeRenewal(deps, tx, slot, { at, lineId });
   });
   return { generation: slot.generation, state: 'confirmed', lineageToken: token?.toString('hex') ?? null };
 }
 
-/** The generation before has been followed: its task is done, and its unit was heard. */
+/**
+ * The generation before has been followed: its task is done, and its unit was heard, where it should be.
+ *
+ * @param lineId  authoritative; from another line than the unit's own a renewal is no sign of life (LST-2)
+ */
 export async function closeRenewal(
   deps: Pick<RenewalDeps, 'tasks' | 'registry'>,
   tx: Transaction,
   { lineageId, generation, unitId }: LineageSlot,
-  at: Date,
+  { at, lineId }: { at: Date; lineId: number | null },
 ): Promise<void> {
   await deps.tasks.closeFollowed(tx, { lineageId, generation, at });
-  await deps.registry.touchContact(tx, unitId, at);
+  await deps.registry.touchContact(tx, unitId, at, { lineageId, lineId });
 }
 
 export function lineageTokenHash(token: Buffer): Buffer {

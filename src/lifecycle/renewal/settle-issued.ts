@@ -1,7 +1,7 @@
 import { FemtoError } from '../../platform/errors.js';
 import { checkGood, closeRenewal } from './confirm.js';
 import type { SettleRequest } from './renewal.js';
-import { checkMayServe } from './renewal-conditions.js';
+import { authoritativeLine, checkMayServe } from './renewal-conditions.js';
 import type { RenewalDeps } from './renewal-deps.js';
 
 /**
@@ -16,6 +16,7 @@ export async function settleIssued(
   const { unit } = credential;
   const at = deps.clock.now();
   const actor = `unit:${unit.serialNumber}`;
+  const lineId = await authoritativeLine(deps, credential);
   await deps.transactor.runTogether(async (tx) => {
     // Lock order: unit, lineage, slot. A hold that is being made either sees this or is seen here.
     const now = await deps.registry.unitById(tx, unit.id, { lock: 'update' });
@@ -34,10 +35,10 @@ export async function settleIssued(
     if (accepted) {
       // No line: whoever carries a message may carry it from anywhere, and its address proves nothing about the key.
       await deps.lineages.confirmSlot(tx, { slotId: slot.id, by: 'certConf', at, actor });
-      await closeRenewal(deps, tx, slot, at);
+      await closeRenewal(deps, tx, slot, { at, lineId });
     } else {
       await deps.lineages.refuseSlot(tx, { slotId: slot.id, at, actor });
-      await deps.registry.touchContact(tx, unit.id, at);
+      await deps.registry.touchContact(tx, unit.id, at, { lineageId: lineage.id, lineId });
     }
     await withSettled?.(tx);
   });

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs';
 import type { IncomingMessage } from 'node:http';
 import express, { type Express, type NextFunction, type Request, type Response } from 'express';
 import { z } from 'zod';
+import { refuseSubscriberNumbers } from '../../lifecycle/registry/index.js';
 import { asFemtoError, FemtoError } from '../../platform/errors.js';
 import { checkShape, readJsonBody } from '../../protocol/rest/body.js';
 import { problemOf, sendProblem, traceIdOf } from '../../protocol/rest/problem.js';
@@ -89,11 +90,13 @@ function mount(app: Express, deps: OperatorDeps, route: Route): void {
     if (!route.roles.includes(person.role)) {
       throw new FemtoError('DENIED', `The role ${person.role} may not do this; it needs ${route.roles.join(' or ')}.`);
     }
+    const body = route.body ? await readJsonBody(request, route.body, bodyLimits(route)) : undefined;
+    refuseSubscriberNumbers(body);
     return await route.handler({
       person,
       actor: `person:${person.name}`,
       params: request.params as Record<string, string>,
-      body: route.body ? await readJsonBody(request, route.body, bodyLimits(route)) : undefined,
+      body,
       query: route.query ? checkShape(request.query, route.query) : {},
     });
   };

@@ -58,7 +58,8 @@ export async function answerDeviceCall(
 /**
  * The unit at the other end of the connection.
  *
- * @throws FemtoError UNREGISTERED without a certificate, `facts.missing` then says so; else as Enrolment.authenticate
+ * @throws FemtoError UNREGISTERED without a certificate, `facts.missing` then says so; DEVICE_LOST; else as
+ *   Enrolment.authenticate
  */
 export async function provedCaller(deps: DeviceCallDeps, call: DeviceCall): Promise<ProvedCredential> {
   const peer = deps.peerOf(call.request);
@@ -70,6 +71,10 @@ export async function provedCaller(deps: DeviceCallDeps, call: DeviceCall): Prom
   const { certificateDer, chain, provedAt } = peer;
   const presented = { der: certificateDer, chain, provedAt, address: call.address };
   call.credential = await deps.enrolment.authenticate(presented);
+  // Before its request is looked at: whoever has a lost unit hears what they hear whom no record knows (LST-3).
+  if (call.credential.unit.state === 'LOST') {
+    throw new FemtoError('DEVICE_LOST', 'The unit is reported lost; whoever asks here has it.');
+  }
   return call.credential;
 }
 

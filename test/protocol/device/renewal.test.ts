@@ -3,7 +3,7 @@ import { readFileSync } from 'node:fs';
 import { Agent, request } from 'node:https';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
+import { afterAll, afterEach, beforeAll, describe, expect, test } from '@jest/globals';
 import { type CurlCredential, curlUnit } from '../../support/curl-unit.js';
 import { type DeviceWorld, startDeviceWorld, type WorldUnit } from '../../support/device-world.js';
 
@@ -315,6 +315,52 @@ describe('comeback (REN-5)', () => {
   });
 });
 
+describe('dormancy (LST-2)', () => {
+  type Active = Awaited<ReturnType<typeof activeUnit>>;
+  const isSilent = async (who: Active): Promise<boolean> =>
+    (
+      await world.db.pool.query<{ silent: boolean }>(
+        `SELECT last_contact_at < now() - interval '28 days' AS silent FROM unit WHERE id = $1`,
+        [who.id],
+      )
+    ).rows[0]?.silent ?? false;
+  /** Renewed and confirmed, 29 days after it was last heard of. */
+  const renewedLate = async (who: Active, prepare: (lineId: number) => Promise<unknown>): Promise<boolean> => {
+    await world.db.pool.query(
+      `UPDATE unit SET last_contact_at = now() - interval '29 days', line_id = $2 WHERE id = $1`,
+      [who.id, who.lineId],
+    );
+    await prepare(who.lineId);
+    const { next } = await renew({ as: who.op });
+    expect((await confirm(must(next))).status).toBe(200);
+    return isSilent(who);
+  };
+  const here = async (lineId: number): Promise<void> => {
+    await world.db.pool.query(
+      `INSERT INTO line_prefix (prefix, line_id, authoritative, valid_from) VALUES ('127.0.0.0/8', $1, true, now() - interval '1 day')`,
+      [lineId],
+    );
+  };
+  afterEach(async () => {
+    await world.db.pool.query(`DELETE FROM line_prefix WHERE prefix = '127.0.0.0/8'`);
+  });
+
+  test('a renewal from home is a sign of life; from another line it is none, and the certificate is given all the same', async () => {
+    expect(await renewedLate(await activeUnit(), here)).toBe(false);
+    await world.db.pool.query(`DELETE FROM line_prefix WHERE prefix = '127.0.0.0/8'`);
+    const other = await world.addLine('another household');
+    expect(await renewedLate(await activeUnit(), () => here(other))).toBe(true);
+  });
+
+  test('from an address on no line it is none either, once the unit was known at home', async () => {
+    expect(await renewedLate(await activeUnit(), async () => undefined)).toBe(false);
+    const who = await activeUnit();
+    const knownAtHome = (lineId: number) =>
+      world.db.pool.query('UPDATE lineage_slot SET line_id = $2 WHERE unit_id = $1', [who.id, lineId]);
+    expect(await renewedLate(who, knownAtHome)).toBe(true);
+  });
+});
+
 describe('a certificate that has run out (rules section 4)', () => {
   test('may renew and nothing else: no confirmation, no advice, no sign of life', async () => {
     const who = await activeUnit({ confirmed: false, profile: 'test-short' });
@@ -341,10 +387,35 @@ describe('states', () => {
     ['RETIRED', 'DEVICE_RETIRED'],
   ])('a %s unit gets the answer of any refusal, and the record says %s', async (state, code) => {
     const who = await activeUnit();
+    const nonce = await unit.nonce(who.op);
     await world.db.pool.query('UPDATE unit SET state = $2 WHERE id = $1', [who.id, state]);
-    const answer = await renew({ as: who.op });
+    const answer = await renew({ as: who.op, nonce });
     expect([answer.status, answer.body.code]).toEqual([403, 'DENIED']);
     expect(await refusals(who)).toEqual([code]);
+  });
+
+  test('nobody who probes can tell a LOST unit from one that was never there, well-formed request or not (LST-3)', async () => {
+    const [lost, deleted] = [await activeUnit(), await activeUnit()];
+    await world.db.pool.query(`UPDATE unit SET state = 'LOST' WHERE id = $1`, [lost.id]);
+    // A certificate of ours in no record of ours.
+    await world.db.pool.query(
+      `UPDATE certificate SET serial = set_byte(serial, 15, 255 - get_byte(serial, 15)) WHERE unit_id = $1`,
+      [deleted.id],
+    );
+    for (const path of ['/v1/renew', '/v1/confirm', '/v1/advice', '/v1/nonce']) {
+      const method = path === '/v1/renew' || path === '/v1/confirm' ? 'POST' : 'GET';
+      const seen = await Promise.all(
+        [lost, deleted].map(async ({ op }) => {
+          const connection = keptConnection(op);
+          const { status, body } = await connection.send(method, path, method === 'GET' ? undefined : { csr: 'AAAA' });
+          connection.close();
+          const { traceId, ...rest } = body;
+          return { status, rest, traceIdLength: traceId?.length };
+        }),
+      );
+      expect([path, seen[0]]).toEqual([path, seen[1]]);
+      expect(seen[0]?.rest['code']).toMatch(/^(DENIED|BAD_REQUEST)$/);
+    }
   });
 
   test('a DORMANT unit that renews is ACTIVE again', async () => {

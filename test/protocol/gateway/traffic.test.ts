@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { type ActiveUnit, type AuthoriseTalk, authoriseTalk } from '../../support/authorise-talk.js';
 import { type GatewayWorld, startGatewayWorld } from '../../support/gateway-world.js';
+import { keptAnywhere } from '../../support/kept-anywhere.js';
 import { type TrafficTalk, trafficTalk } from '../../support/traffic-talk.js';
 
 let world: GatewayWorld;
@@ -199,5 +200,17 @@ describe('what is unlike other days (DET-4)', () => {
     }
     const { rowCount } = await world.db.pool.query('SELECT 1 FROM decision WHERE unit_id = $1', [unit.id]);
     expect(rowCount).toBe(0);
+    // As an identity it is compared and never kept: of a question, and of a session event (ADM-3).
+    const identity = '0450081234567890@nai.epc.mnc008.mcc450.3gppnetwork.org';
+    expect(await talk.decide({ ...unit, fqdn: identity })).toMatchObject({ verdict: 'deny', reasons: ['ID_MISMATCH'] });
+    const gateway = await world.addGateway('segw-daejeon-1');
+    const events = [
+      { seq: 1, kind: 'up', session: 'ab'.repeat(16), at: new Date().toISOString(), identity, address: unit.address },
+    ];
+    const stream = '00000000-0000-4000-8000-000000000002';
+    expect(
+      await world.client.call('POST', '/v1/session-events', { as: gateway, json: { stream, events } }),
+    ).toMatchObject({ status: 200, body: { accepted: 0, refused: [{ seq: 1, code: 'UNREGISTERED' }] } });
+    expect(await keptAnywhere(world.db, '450081234567890')).toEqual([]);
   });
 });

@@ -1,6 +1,7 @@
 import { afterAll, beforeAll, describe, expect, test } from '@jest/globals';
 import { operatorRoutes } from '../../../src/operator/api/server.js';
 import { PERSON_ROLES } from '../../../src/operator/people/person.js';
+import { keptAnywhere } from '../../support/kept-anywhere.js';
 import { type OperatorWorld, operatorWorld } from '../../support/operator-world.js';
 
 let world: OperatorWorld;
@@ -80,6 +81,30 @@ test('a 15-digit subscriber identity in a reason is refused and stored nowhere (
   expect([status, json['code']]).toEqual([400, 'BAD_REQUEST']);
   const { rows } = await world.db.pool.query('SELECT admission_frozen FROM installation');
   expect(rows.every((row: { admission_frozen: boolean }) => !row.admission_frozen)).toBe(true);
+});
+
+test('at no door of people is a subscriber’s number taken, in whatever member it stands (ADM-3)', async () => {
+  for (const number of ['450081234567890', '450-08-1234567890', '+82 10 1234 5678', '010-1234-5678']) {
+    for (const [path, body] of [
+      ['/makers', { name: `Garam ${number}`, manifestKeyPem: 'x', euiPrefixes: ['02'] }],
+      ['/lines', { name: number, region: 'Seoul' }],
+      ['/lines', { name: 'line-1', region: number }],
+      ['/cells', { id: number, segwAddress: 'segw.example' }],
+      ['/units/SHB-24-00817/hold', { reason: `of ${number}` }],
+      ['/units/SHB-24-00817/lost', { reason: `told by ${number}` }],
+      ['/network-policies', { rules: [{ name: number, action: 'deny', asn: 1 }], reason: 'a test' }],
+      ['/machines', { kind: 'gateway', name: number, csrPem: 'x' }],
+    ] as const) {
+      const { status, json } = await world.call('operator', 'POST', path, body);
+      expect([path, number, status === 400 || status === 404]).toEqual([path, number, true]);
+      expect(JSON.stringify(json)).not.toContain(number);
+    }
+    expect([number, await keptAnywhere(world.db, number)]).toEqual([number, []]);
+  }
+  // What no schema of ours refuses is refused all the same, and the answer names the member alone.
+  const taken = await world.call('operator', 'POST', '/lines', { name: 'line 010-1234-5678', region: 'Seoul' });
+  expect([taken.status, taken.json['code']]).toEqual([400, 'BAD_REQUEST']);
+  expect((await world.call('operator', 'POST', '/lines', { name: 'line-1', region: 'Seoul' })).status).toBe(200);
 });
 
 function concrete(path: string): string {

@@ -132,6 +132,8 @@ describe('payloads', () => {
     ['another maker', { maker: 'Other' }],
     ['an unknown member', { more: 1 }],
     ['a batch that is a formula', { batch: '=1' }],
+    ['a batch that is a subscriber number', { batch: '450081234567890' }],
+    ['a model that holds one', { model: 'FC 450081234567890' }],
     ['a model with a tag', { model: '<i>' }],
     ['a firmware hash in capitals', { firmwareSha256: 'AB'.repeat(32) }],
     ['a short nonce', { nonce: 'n' }],
