@@ -132,6 +132,36 @@ describe('CRLs, RFC 5280 section 5 (REV-3)', () => {
     expect(rows[0].sha256).toBe(rows[0].row);
   });
 
+  test('a CA rests after a CRL that took long, and after a short one waits for nothing', async () => {
+    let [offsetMs, takesMs] = [0, 100];
+    const start = Date.now();
+    const resting = rooms.publisher({
+      clock: { now: () => new Date(start + offsetMs) },
+      holder: 'worker-1',
+      restFactor: 9,
+      signer: {
+        ...world.signer,
+        sign: (requests) => {
+          offsetMs += takesMs;
+          return world.signer.sign(requests);
+        },
+      },
+    });
+    const afterOneMore = async (): Promise<string[]> => {
+      const unit = await world.addUnit();
+      await world.issue({ unitId: unit.id });
+      await rooms.revocation.hold({ ...kim, selection: { by: 'unit', unitId: unit.id } });
+      return (await resting.publishDue()).map(({ issuer, outcome }) => `${issuer} ${outcome}`);
+    };
+    const published = ['device-ca-1 published'];
+    expect(await afterOneMore()).toEqual(published);
+    takesMs = 1_000;
+    expect(await afterOneMore()).toEqual(published);
+    expect(await afterOneMore()).toEqual([]);
+    offsetMs += 9_001;
+    expect(await afterOneMore()).toEqual(published);
+  });
+
   test('a revoked certificate stays until one CRL period after its expiry, then it goes', async () => {
     const unit = await world.addUnit();
     const certificate = await world.issue({ unitId: unit.id, ca: world.bootstrapCa, lifeSeconds: 2 * 3_600 });
