@@ -4,7 +4,7 @@ import { BENCH_SERIAL_SQL } from '../load/ocsp-requests.js';
 /** Most of the time of ten million rows is indexes that OCSP never looks into. */
 const UNUSED_INDEXES = `SELECT format('%I', c.relname) AS name FROM pg_index x JOIN pg_class c ON c.oid = x.indexrelid
   WHERE c.relname ~ '^certificate_.*_(spki|unit)$'`;
-const ROWS_AT_ONCE = 500_000;
+const ROWS_AT_ONCE = 100_000;
 
 export interface BenchCertificates {
   readonly issuerId: number;

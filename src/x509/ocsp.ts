@@ -9,7 +9,6 @@ export {
   assembleOcspResponse,
   buildResponseData,
   type OcspAnswer,
-  type OcspResponseParts,
   type OcspStatus,
   ocspError,
   ocspResponseText,
