@@ -2,6 +2,7 @@
 #   docker run --network host -v femtopki:/data femtopki
 # One process a container, as in production (`publicUrls`, `databaseUrl`, token module in the file):
 #   docker run --read-only --tmpfs /tmp -v femtopki:/data -v ./femtopki.yaml:/etc/femtopki.yaml:ro femtopki dist/apps/status-server.js --config /etc/femtopki.yaml
+# (enrol-server: `--max-semi-space-size=64` before its file)
 ARG NODE_IMAGE=docker.io/library/node:24-bookworm-slim
 
 FROM ${NODE_IMAGE} AS build
