@@ -107,6 +107,11 @@ describe('session events', () => {
         [4, 4],
       ],
     });
+    // Of a stream as long as a connector's life, the newest numbers.
+    expect((await report(gangnam, [event(6_000, unit)], stream)).body).toMatchObject({
+      accepted: 1,
+      missing: [[1_001, 5_999]],
+    });
   });
 
   test('the order in which they come does not matter', async () => {
