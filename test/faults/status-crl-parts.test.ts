@@ -89,9 +89,9 @@ async function workerDies(failpoints: string): Promise<NodeJS.Signals | number |
     env: { ...process.env, NODE_OPTIONS: '' },
     serialization: 'advanced',
   });
-  child.on('message', async (requests) => {
+  child.on('message', (requests) => {
     const asked = (requests as SignRequest[]).map((request) => ({ ...request, tbs: Buffer.from(request.tbs) }));
-    child.send(await signer.sign(asked));
+    void signer.sign(asked).then((signed) => child.send(signed));
   });
   return new Promise((done) => child.once('exit', (code, signal) => done(signal ?? code)));
 }
