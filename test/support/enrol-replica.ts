@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
 import type { StoryContext } from '../../src/apps/installation-context.js';
+import { nodeFlags } from '../../src/apps/node-flags.js';
 import { serializeConfig } from '../../src/platform/config/config.js';
 import { freePorts } from './ports.js';
 
@@ -34,7 +35,14 @@ export async function startEnrolReplica(
     metrics: { ...config.metrics, enrol: metrics },
   };
   writeFileSync(configFile, serializeConfig(changed), { mode: 0o600 });
-  const [program = '', ...args] = [...launcher, process.execPath, PROGRAM, '--config', configFile];
+  const [program = '', ...args] = [
+    ...launcher,
+    process.execPath,
+    ...nodeFlags('enrol-server'),
+    PROGRAM,
+    '--config',
+    configFile,
+  ];
   const child = spawn(program, args, {
     stdio: ['ignore', 'ignore', 'pipe'],
     env: { ...process.env, NODE_OPTIONS: '' },
