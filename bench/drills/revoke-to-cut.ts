@@ -45,9 +45,11 @@ export const revokeToCut: Drill = {
       const console = consoleOf(told);
       const others = Math.min(OTHERS_MAX, Math.ceil(runs / 20));
       const held = await repeated(Math.max(1, runs - 2 * others), (run) =>
-        holdOnce(told.world, console, gateway, unit, run),
+        holdOnce(told.world, { console, by: 'console' }, gateway, unit, run),
       );
-      const commanded = await repeated(others, (run) => holdOnce(told.world, null, gateway, unit, run));
+      const commanded = await repeated(others, (run) =>
+        holdOnce(told.world, { console, by: 'command' }, gateway, unit, run),
+      );
       const lost = await repeated(others, (run) => loseOnce(told, console, gateway, unit, run));
       reportCuts(report, 'Held', held);
       report(measuredBy('Held', held, 'the API has answered', ({ answeredMs }) => answeredMs, DEADLINE_MS));
@@ -124,10 +126,9 @@ function consoleOf({ installation: { config, dataDir } }: ToldInstallation): Rec
   return { operator: of('operator'), approver: of('approver') };
 }
 
-/** @param console  null: by a command */
 async function holdOnce(
   world: World,
-  console: Record<Person, ApiClient> | null,
+  { console, by }: { console: Record<Person, ApiClient>; by: 'console' | 'command' },
   gateway: LabGateway,
   unit: LabHost,
   run: number,
@@ -140,20 +141,19 @@ async function holdOnce(
       return echoes.count() > 5;
     });
     const person = personOf(run);
-    const reason = ['--reason', 'drill'];
+    const reason = 'drill';
     const { serialNumber } = world;
     const press = (): Promise<unknown> =>
-      console === null
-        ? world.cli(['unit', 'hold', serialNumber, ...reason], person)
-        : console[person].post(`/units/${serialNumber}/hold`, { reason: 'drill' });
+      by === 'command'
+        ? world.cli(['unit', 'hold', serialNumber, '--reason', reason], person)
+        : console[person].post(`/units/${serialNumber}/hold`, { reason });
     const { pressedAt: from, answeredMs, saMs } = await cutBy(press, gateway, unit);
-    const summary = async () => String((await world.cli(['feed', 'status']))['summary']);
     const [enforcedMs, approval] = await Promise.all([
-      until('it is enforced', async () => /^1 of 1/.test(await summary())).then(() => Date.now() - from),
+      until('it is enforced', () => isEnforced(console)).then(() => Date.now() - from),
       approvedRelease(world),
     ]);
     const packetMs = echoes.lastAt() - from;
-    await world.cli(['unit', 'release', world.serialNumber, ...reason, '--approval', approval]);
+    await console.operator.post(`/units/${serialNumber}/release`, { reason, approval: Number(approval) });
     return { pressedAt: from, answeredMs, saMs, packetMs: Math.max(0, packetMs), enforcedMs };
   } finally {
     await echoes.stop();
@@ -180,7 +180,7 @@ async function loseOnce(
     const press = (): Promise<unknown> =>
       console[personOf(run)].post(`/units/${world.serialNumber}/lost`, { reason: 'drill' });
     const { pressedAt: from, answeredMs, saMs } = await cutBy(press, gateway, host);
-    await until('it is enforced', async () => /^1 of 1/.test(String((await world.cli(['feed', 'status']))['summary'])));
+    await until('it is enforced', () => isEnforced(console));
     const packetMs = Math.max(0, echoes.lastAt() - from);
     return { pressedAt: from, answeredMs, saMs, packetMs, enforcedMs: Date.now() - from };
   } finally {
@@ -198,6 +198,11 @@ async function cutBy(
   const answeredMs = Date.now() - pressedAt;
   await until('the IKE_SA is down', async () => !(await unit.isUp(gateway)));
   return { pressedAt, answeredMs, saMs: Date.now() - pressedAt };
+}
+
+async function isEnforced({ operator }: Record<Person, ApiClient>): Promise<boolean> {
+  const { summary } = (await operator.get('/feed')) as { summary: string };
+  return /^1 of 1/.test(summary);
 }
 
 /** Which gateway, and when. */
