@@ -31,6 +31,7 @@ import { SEQUENCE_ENTRIES_MAX, SEQUENCER_LEASE } from '../platform/ledger/sequen
 import { makeSequencer } from '../platform/ledger/sequencer.pg.js';
 import type { Logger } from '../platform/log.js';
 import type { Probes } from '../platform/probes.js';
+import { openLate } from '../platform/queue/late-queue.js';
 import { openQueue } from '../platform/queue/queue.bullmq.js';
 import type { Signer } from '../platform/signer.js';
 import { makeCrlDirectory } from '../protocol/crl/crl-directory.js';
@@ -98,11 +99,15 @@ export async function startWorker(wiring: WorkerWiring): Promise<RunningWorker> 
     preissueAllowed: wiring.preissueAllowed,
     alarm,
   });
-  const queue = await openQueue({
-    ...(config.redisUrl !== undefined && { redisUrl: config.redisUrl }),
-    databaseUrl: config.databaseUrl,
-    onError: (err) => log.warn({ err }, 'queue connection'),
-    onWarning: (sentence) => log.warn(sentence),
+  const queue = await openLate({
+    open: () =>
+      openQueue({
+        ...(config.redisUrl !== undefined && { redisUrl: config.redisUrl }),
+        databaseUrl: config.databaseUrl,
+        onError: (err) => log.warn({ err }, 'queue connection'),
+        onWarning: (sentence) => log.warn(sentence),
+      }),
+    onAway: (err) => log.warn({ err }, 'the queue is away; what is due waits in its rows'),
   });
 
   const ceremonies = ceremonyWatch(core, hierarchyPath(paths.root));

@@ -1,21 +1,17 @@
 /** Faults S1 to S5 for deltas and shards: whatever happens to them, the complete CRL does not hear of it. */
-import { fork } from 'node:child_process';
 import { mkdirSync, readdirSync, readFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
-import { fileURLToPath } from 'node:url';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { CrlFiles, CrlPartsDeps, CrlPublisher, PartOutcome } from '../../src/lifecycle/status/index.js';
 import { armFailpoints } from '../../src/platform/failpoint.js';
-import type { SignRequest } from '../../src/platform/signer.js';
 import { makeCrlDirectory } from '../../src/protocol/crl/crl-directory.js';
 import { readCrl } from '../../src/x509/crl.js';
+import { dyingPublisher } from '../support/dying-publisher.js';
 import { type JudgingSigner, judgingSigner } from '../support/judging-signer.js';
 import { openStatusRooms, type StatusRooms } from '../support/status-rooms.js';
 import { type StatusWorld, startStatusWorld } from '../support/status-world.js';
 
-const LOADER = new URL('../../bin/ts-loader.mjs', import.meta.url).href;
-const WORKER = fileURLToPath(new URL('../fixtures/processes/publish-crl-parts.ts', import.meta.url));
 const LABEL = 'device-ca-1';
 const PARTS = ['delta', 'shard-2-0', 'shard-2-1'];
 const kim = { actor: 'person:kim', personId: null, reason: 'keyCompromise', note: 'stolen' } as const;
@@ -82,20 +78,6 @@ function expectAllAt(number: bigint): void {
   expect(readdirSync(rooms.crlDir).filter((name) => name.endsWith('.new'))).toEqual([]);
 }
 
-/** @returns how it ended */
-async function workerDies(failpoints: string): Promise<NodeJS.Signals | number | null> {
-  const child = fork(WORKER, [world.db.url, rooms.crlDir, failpoints], {
-    execArgv: ['--import', LOADER],
-    env: { ...process.env, NODE_OPTIONS: '' },
-    serialization: 'advanced',
-  });
-  child.on('message', (requests) => {
-    const asked = (requests as SignRequest[]).map((request) => ({ ...request, tbs: Buffer.from(request.tbs) }));
-    void signer.sign(asked).then((signed) => child.send(signed));
-  });
-  return new Promise((done) => child.once('exit', (code, signal) => done(signal ?? code)));
-}
-
 describe('S3: a worker killed while it publishes parts', () => {
   test.each([
     ['crl-parts-after-sign', 2],
@@ -108,7 +90,9 @@ describe('S3: a worker killed while it publishes parts', () => {
       await revokeAndPublish();
       const before = new Map(PARTS.map((part) => [part, readFileSync(file(`${LABEL}.${part}`))]));
       const whole = readFileSync(file(LABEL));
-      expect(await workerDies(`${point}:kill`)).toBe('SIGKILL');
+      expect(await dyingPublisher('parts', { url: world.db.url, crlDir: rooms.crlDir, signer }, `${point}:kill`)).toBe(
+        'SIGKILL',
+      );
       expect(readFileSync(file(LABEL))).toEqual(whole);
       expect((await numbersOf('delta')).at(-1)).toBe(recorded);
       for (const [part, old] of before) {

@@ -2,9 +2,15 @@ import { existsSync, mkdirSync, readdirSync, readFileSync, rmSync, writeFileSync
 import { join } from 'node:path';
 import { afterEach, beforeEach, describe, expect, test } from '@jest/globals';
 import type { CrlFiles, PublicationOutcome } from '../../src/lifecycle/status/index.js';
+import { makeLeases } from '../../src/platform/db/lease.pg.js';
+import { openPool } from '../../src/platform/db/pool.pg.js';
+import { transactorOf } from '../../src/platform/db/transaction.pg.js';
 import { armFailpoints } from '../../src/platform/failpoint.js';
+import type { Signer } from '../../src/platform/signer.js';
 import { makeCrlDirectory } from '../../src/protocol/crl/crl-directory.js';
 import { readCrl } from '../../src/x509/crl.js';
+import { dyingPublisher } from '../support/dying-publisher.js';
+import { judgingSigner } from '../support/judging-signer.js';
 import { openStatusRooms, type StatusRooms } from '../support/status-rooms.js';
 import { type StatusWorld, startStatusWorld } from '../support/status-world.js';
 
@@ -52,7 +58,7 @@ describe('S2: publishers that race', () => {
     expect(onDisk().entryCount).toBe(5);
   });
 
-  test('eight that all believe they hold the lease: the trigger and the fence let each number pass once', async () => {
+  test('eight that all believe they hold the lease: each number passes once, and never a lower one after it', async () => {
     const lease = {
       acquire: async (name: string, holder: string) => ({ name, holder, fence: 1 }),
       renew: async () => true,
@@ -60,12 +66,20 @@ describe('S2: publishers that race', () => {
     const leases = { ...lease, release: async () => undefined, check: async () => undefined };
     const publishers = Array.from({ length: 8 }, () => rooms.publisher({ leases }));
     await Promise.all(publishers.map((publisher) => publisher.publishDue()));
-    // Who brings the file of the last one is chance: whoever recorded it, or a neighbour that finds it missing.
+    // Each was given a number of its own; the trigger lets those pass that are above all recorded before.
     const seen = await numbers();
     expect(seen.length).toBeGreaterThanOrEqual(1);
-    expect(onDisk().number).toBe(BigInt(Math.max(...seen)));
     expect(new Set(seen).size).toBe(seen.length);
-    expect(seen).toEqual([...seen].sort((a, b) => a - b));
+    await expect(
+      world.db.pool.query(
+        `INSERT INTO crl SELECT issuer_id, number - 1, this_update, next_update, entry_count, sha256, der, fence FROM crl
+         WHERE issuer_id = $1 ORDER BY number DESC LIMIT 1`,
+        [world.deviceCa.id],
+      ),
+    ).rejects.toThrow('does not rise');
+    // Whose file lies there is chance, until the next look.
+    await rooms.publisher({ holder: 'honest' }).publishDue();
+    expect(onDisk().number).toBe(BigInt(Math.max(...seen)));
   });
 
   test('the one that yields brings what was published to the disk of its own host', async () => {
@@ -114,6 +128,31 @@ describe('S3: crashes between signing and publishing', () => {
       expect(onDisk().number).toBeGreaterThan(1n);
       expect(onDisk().entryCount).toBe(1);
       expect(readdirSync(rooms.crlDir).filter((name) => name.endsWith('.new'))).toEqual([]);
+    },
+  );
+
+  test.each(['crl-after-sign', 'crl-after-record', 'crl-before-rename'])(
+    'SIGKILL at %s: the old file whole, then a higher number with everything, and the signer sees nothing wrong',
+    async (point) => {
+      const signer = judgingSigner(world);
+      await holdOne();
+      await rooms.publisher({ signer }).publishDue();
+      await holdOne();
+      const before = readFileSync(join(rooms.crlDir, `${LABEL}.crl`));
+      const place = { url: world.db.url, crlDir: rooms.crlDir, signer };
+      await world.db.pool.query(`UPDATE lease SET expires_at = now() - interval '1 second'`);
+      expect(await dyingPublisher('complete', place, `${point}:kill`)).toBe('SIGKILL');
+      expect(readFileSync(join(rooms.crlDir, `${LABEL}.crl`)).equals(before)).toBe(true);
+      await holdOne();
+      await world.db.pool.query(`UPDATE lease SET expires_at = now() - interval '1 second'`);
+      const outcomes = await rooms.publisher({ signer }).publishDue();
+      expect(device(outcomes)?.error?.message).toBeUndefined();
+      expect(onDisk()).toMatchObject({ entryCount: 3 });
+      expect(onDisk().number).toBeGreaterThan(1n);
+      const seen = await numbers();
+      expect(new Set(seen).size).toBe(seen.length);
+      expect(readdirSync(rooms.crlDir).filter((name) => name.endsWith('.new'))).toEqual([]);
+      expect(signer.refusals).toEqual([]);
     },
   );
 
@@ -252,6 +291,63 @@ describe('S5, S1: a disk or a token that refuses', () => {
     expect(await numbers()).toEqual([]);
   });
 });
+
+describe('PostgreSQL stops', () => {
+  test('between signing and recording: the old CRL stays; back again, a higher number has all that was revoked', async () => {
+    const pool = openPool(world.db.url, { applicationName: 'publisher', onIdleError: () => undefined });
+    const transactor = transactorOf(pool);
+    const database = await stoppableDatabase(world.db.url);
+    let stops = false;
+    const signer: Signer = {
+      sign: async (requests) => {
+        const results = await world.signer.sign(requests);
+        if (stops) await database.stop();
+        stops = false;
+        return results;
+      },
+      close: async () => undefined,
+    };
+    let now = new Date();
+    const publisher = rooms.publisher({
+      transactor,
+      leases: makeLeases(transactor),
+      signer,
+      clock: { now: () => now },
+    });
+    await holdOne();
+    await publisher.publishDue();
+    await holdOne();
+    stops = true;
+    await expect(publisher.publishDue()).rejects.toThrow();
+    await expect(publisher.publishDue()).rejects.toThrow();
+    expect(onDisk()).toMatchObject({ number: 1n, entryCount: 1 });
+    await database.start();
+    now = new Date(now.getTime() + 31_000);
+    expect(device(await publisher.publishDue())).toMatchObject({ outcome: 'published', entryCount: 2 });
+    expect(onDisk().number).toBeGreaterThan(1n);
+    await pool.end();
+    await database.close();
+  });
+});
+
+/** Ends the publisher's sessions and refuses new ones, as a server that was stopped does. */
+async function stoppableDatabase(url: string) {
+  const address = new URL(url);
+  const name = address.pathname.slice(1);
+  address.pathname = '/postgres';
+  const admin = openPool(address.href, { applicationName: 'admin', connectionsMax: 1 });
+  return {
+    stop: async () => {
+      await admin.query(`ALTER DATABASE ${name} ALLOW_CONNECTIONS false`);
+      await admin.query(
+        `SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE datname = $1 AND application_name = 'publisher'`,
+        [name],
+      );
+    },
+    start: () => admin.query(`ALTER DATABASE ${name} ALLOW_CONNECTIONS true`),
+    close: () => admin.end(),
+  };
+}
 
 describe('C1: the clock steps back two hours', () => {
   test('the number still rises and thisUpdate is not below the last', async () => {

@@ -68,7 +68,13 @@ describe('S1: the token is away', () => {
     const { serial } = await world.issue({});
     const first = await ask(serial);
     expect(first.says).toBe('good');
+    const stolen = await world.issue({});
+    const { issuerId } = stolen;
+    await rooms.revocation.revoke({ ...why, selection: { by: 'certificate', issuerId, serial: stolen.serial } });
+    await until(async () => (await ask(stolen.serial)).says === 'revoked');
     world.breakSigner(true);
+    // The cursor may just have withdrawn it to have it made anew; what it never becomes is good.
+    expect(['revoked', 'tryLater']).toContain((await ask(stolen.serial)).says);
     const fresh = await world.issue({});
     expect((await ask(fresh.serial)).says).toBe('tryLater');
     later(3_000); // past its half life: it would be made anew, and cannot be
@@ -79,8 +85,10 @@ describe('S1: the token is away', () => {
     later(601);
     await world.beat(now);
     expect((await ask(serial)).says).toBe('tryLater');
+    expect((await ask(stolen.serial)).says).toBe('tryLater');
     world.breakSigner(false);
     expect((await ask(serial)).says).toBe('good');
+    expect((await ask(stolen.serial)).says).toBe('revoked');
   });
 });
 
@@ -127,8 +135,15 @@ describe('the database goes away', () => {
     port = await openStatusPort(world, { transactor, dir: rooms.crlDir });
     const { serial } = await world.issue({});
     const first = await ask(serial);
+    const stolen = await world.issue({});
+    await rooms.revocation.revoke({
+      ...why,
+      selection: { by: 'certificate', issuerId: stolen.issuerId, serial: stolen.serial },
+    });
+    await until(async () => (await ask(stolen.serial)).says === 'revoked');
     isDown = true;
     expect((await ask(serial)).bytes.equals(first.bytes)).toBe(true);
+    expect((await ask(stolen.serial)).says).toBe('revoked');
     expect((await ask(Buffer.alloc(16, 1))).says).toBe('tryLater');
     const crl = await fetch(`${port.url}/crl/device-ca-1.crl`);
     expect(crl.status).toBe(200);
@@ -142,9 +157,11 @@ describe('the database goes away', () => {
     isDown = true;
     port = await openStatusPort(world, { transactor, dir: rooms.crlDir });
     expect((await ask(serial)).says).toBe('tryLater');
+    expect((await ask(stolen.serial)).says).toBe('tryLater');
     expect((await fetch(`${port.url}/crl/device-ca-1.crl`)).status).toBe(200);
     isDown = false;
     expect((await ask(serial)).says).toBe('good');
+    expect((await ask(stolen.serial)).says).toBe('revoked');
     await pool.end();
   });
 });

@@ -16,6 +16,7 @@ export const crlStore: CrlStore = {
   newerThan,
   listedPage,
   listedParts,
+  giveNumber,
   record,
   clearDirty,
   markPublished,
@@ -194,6 +195,16 @@ function secondsOf(times: Buffer): Buffer {
 }
 
 const SECONDS_TO_2000 = 946_684_800;
+
+async function giveNumber(tx: Transaction, issuerId: number, above: number): Promise<number> {
+  const { rows } = await tx.query<{ given: number }>(
+    `UPDATE issuer SET crl_number_given = greatest(crl_number_given, crl_number_last, $2) + 1 WHERE id = $1
+     RETURNING crl_number_given AS given`,
+    [issuerId, above],
+    { preparedAs: 'crl-give-number' },
+  );
+  return rows[0]?.given ?? 0;
+}
 
 async function record(tx: Transaction, crl: NewCrl): Promise<void> {
   await tx.query(

@@ -9,7 +9,7 @@ export interface CrlIssuer {
   readonly subjectDer: Buffer;
   readonly keyIdentifier: Buffer;
   readonly certificateDer: Buffer;
-  /** Highest number ever given out, published or not. */
+  /** Highest number ever recorded, published or not. */
   readonly numberLast: number;
 }
 
@@ -87,6 +87,11 @@ export interface CrlStore {
    * serial each row would be fetched from another place on the disk.
    */
   listedParts(snapshot: Snapshot, expiringAfter: Date, take: (part: ListedPart) => void): Promise<void>;
+  /**
+   * Gives out the next number, above `above` and all given out or recorded before; committed before the signer is asked, because
+   * that signs no number twice. What becomes of it does not matter: numbers rise, they need not be without a gap.
+   */
+  giveNumber(tx: Transaction, issuerId: number, above: number): Promise<number>;
   /** Inserts the row and tells {@link CRL_CHANNEL}; 23514 from the trigger means that the number does not rise. */
   record(tx: Transaction, crl: NewCrl): Promise<void>;
   /** Removes the mark only when it is still the version seen before the entries were read. */

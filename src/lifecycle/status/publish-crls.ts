@@ -217,7 +217,7 @@ async function publishOrNote(
   }
 }
 
-/** 1 heal the file → 2 due? → 3 build and lint → 4 sign → 5 check → 6 record under the lease → 7 publish the file. */
+/** 1 heal the file → 2 due? → 3 give out a number, build and lint → 4 sign → 5 check → 6 record under the lease → 7 publish the file. */
 async function publishIfDue(
   deps: CrlPublisherDeps,
   memory: Memory,
@@ -240,7 +240,16 @@ async function publishIfDue(
   const spki = readSpki(spkiOfCertificate(issuer.certificateDer));
   const building = { witnesses: deps.store.witnesses, tx: deps.transactor.read, onWait: renew };
   const freshestCrlUrl = deps.freshestCrlUrlOf?.(issuer.label);
-  const built = await buildCrl(building, { issuer, spki, book, previous, now, lifeSeconds, freshestCrlUrl });
+  const given = await deps.store.giveNumber(deps.transactor.read, issuer.id, Number(previous?.number ?? 0n));
+  const built = await buildCrl(building, {
+    issuer: { ...issuer, numberLast: given - 1 },
+    spki,
+    book,
+    previous,
+    now,
+    lifeSeconds,
+    freshestCrlUrl,
+  });
   const der = await signCrl(deps.signer, issuer, spki, built);
   await failpoint('crl-after-sign');
   const sha256 = await recordCrl(deps, { issuer, lease, built, der, dirty });

@@ -61,7 +61,7 @@ export function connectRedis(urls: readonly string[], isCluster: boolean, isDrop
  * Is this Redis fit for a queue? One that evicts would lose jobs without an error: in a cluster, any of its masters. Without
  * its append-only file a restart empties it, which the scans make good within a minute: so that is a warning.
  *
- * @throws FemtoError INTERNAL when it evicts, when several URLs name no cluster, or when none answers in 5 s
+ * @throws FemtoError INTERNAL when it evicts or when several URLs name no cluster, RETRY_LATER when none answers in 5 s
  */
 export async function checkRedis(urls: readonly string[]): Promise<RedisFacts> {
   const first = await firstToAnswer(urls);
@@ -130,7 +130,7 @@ async function answer<T>(question: Promise<T>): Promise<T> {
 }
 
 function away(cause?: unknown): FemtoError {
-  return new FemtoError('INTERNAL', 'Redis does not answer; check REDIS_URL and that it runs.', {
+  return new FemtoError('RETRY_LATER', 'Redis does not answer; check REDIS_URL and that it runs.', {
     ...(cause !== undefined && { cause }),
   });
 }

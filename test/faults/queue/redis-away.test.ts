@@ -1,6 +1,7 @@
 import { createConnection } from 'node:net';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { afterAll, beforeAll, expect, test } from '@jest/globals';
+import { openLate } from '../../../src/platform/queue/late-queue.js';
 import { openQueue } from '../../../src/platform/queue/queue.bullmq.js';
 import type { JobQueue } from '../../../src/platform/queue/queue.js';
 import { startRedis, type TestRedis } from '../../support/redis.js';
@@ -76,6 +77,31 @@ test('closing does not wait for a Redis that is away', async () => {
   await redis.restart();
 });
 
+test('a process that starts while Redis is away goes on without it, and its jobs run when Redis is there', async () => {
+  await redis.kill();
+  const away: Error[] = [];
+  const queue = await openLate({ open, onAway: (error) => void away.push(error), everyMs: 50 });
+  const seen: string[] = [];
+  const worker = queue.process({ run: async ({ id }) => void seen.push(id), dead: async () => undefined });
+  const jobs = [{ name: 'work', id: 'early', data: {} }];
+  await expect(queue.addBulk(jobs)).rejects.toMatchObject({ code: 'RETRY_LATER' });
+  await expect(queue.counts()).rejects.toMatchObject({ code: 'RETRY_LATER' });
+  expect(await queue.health()).toMatchObject({ ok: false, detail: expect.stringContaining('Redis does not answer') });
+  expect(away.length).toBeGreaterThanOrEqual(1);
+  await redis.restart();
+  while (!(await queue.health()).ok) await sleep(50);
+  await queue.addBulk(jobs);
+  while (!seen.includes('early')) await sleep(20);
+  await worker.close(500);
+  await queue.close();
+
+  await redis.kill();
+  const unopened = await openLate({ open, onAway: () => undefined, everyMs: 50 });
+  await unopened.process({ run: async () => undefined, dead: async () => undefined }).close(500);
+  await unopened.close();
+  await redis.restart();
+});
+
 test('a Redis that evicts is refused, one without an append-only file is warned about', async () => {
   await redisCommand('CONFIG SET appendonly no');
   warnings.length = 0;
@@ -83,7 +109,9 @@ test('a Redis that evicts is refused, one without an append-only file is warned 
   expect(warnings).toEqual([expect.stringContaining('appendonly yes')]);
   await redisCommand('CONFIG SET appendonly yes');
   await redisCommand('CONFIG SET maxmemory-policy allkeys-lru');
-  await expect(open()).rejects.toMatchObject({ code: 'INTERNAL', message: expect.stringContaining('noeviction') });
+  const unfit = { code: 'INTERNAL', message: expect.stringContaining('noeviction') };
+  await expect(open()).rejects.toMatchObject(unfit);
+  await expect(openLate({ open, onAway: () => undefined })).rejects.toMatchObject(unfit);
   await redisCommand('CONFIG SET maxmemory-policy noeviction');
   warnings.length = 0;
   await (await open()).close();
