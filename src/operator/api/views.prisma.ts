@@ -1,6 +1,7 @@
 import { lateness } from '../../lifecycle/incident/index.js';
 import type { Prisma } from '../../platform/db/client.prisma.js';
 import { caseSightings } from './case-sightings.prisma.js';
+import { lastContacts } from './last-contacts.prisma.js';
 import type { OperatorViews } from './views.js';
 
 /** The views over Prisma. Bytes become hex, bigint becomes number: what comes out is JSON. */
@@ -91,27 +92,38 @@ export function operatorViews(prisma: Prisma): OperatorViews {
         certificateDer: certificate && Buffer.from(certificate.der),
       };
     },
-    units: ({ state, batch, model, after, limit }) =>
-      many(
-        prisma.unit.findMany({
-          where: {
-            ...(state ? { state } : {}),
-            ...(model ? { model } : {}),
-            ...(batch ? { batch: { name: batch } } : {}),
-            ...(after ? { serialNumber: { gt: after } } : {}),
-          },
-          orderBy: { serialNumber: 'asc' },
-          take: limit,
-          select: { serialNumber: true, fqdn: true, model: true, state: true, stateReason: true, lastContactAt: true },
-        }),
-      ),
+    units: async ({ state, batch, model, region, after, limit }) =>
+      (
+        await many(
+          prisma.unit.findMany({
+            where: {
+              ...(state ? { state } : {}),
+              ...(model ? { model } : {}),
+              ...(batch ? { batch: { name: batch } } : {}),
+              ...(region ? { line: { region } } : {}),
+              ...(after ? { serialNumber: { gt: after } } : {}),
+            },
+            orderBy: { serialNumber: 'asc' },
+            take: limit,
+            select: {
+              serialNumber: true,
+              fqdn: true,
+              model: true,
+              state: true,
+              stateReason: true,
+              lastContactAt: true,
+              line: { select: { region: true } },
+            },
+          }),
+        )
+      ).map(({ line, ...row }) => ({ ...row, region: (line as { region: string } | null)?.region ?? null })),
     unit: async (serialNumber) => {
       const row = await prisma.unit.findUnique({
         where: { serialNumber },
         include: { line: true, cellUnitId: true, maker: true, batch: true },
       });
       if (!row) return null;
-      const [slots, certificates, status, history, cases] = await Promise.all([
+      const [slots, certificates, status, history, cases, contacts] = await Promise.all([
         prisma.lineageSlot.findMany({
           where: { unitId: row.id },
           orderBy: [{ lineageId: 'asc' }, { generation: 'asc' }, { id: 'asc' }],
@@ -124,6 +136,7 @@ export function operatorViews(prisma: Prisma): OperatorViews {
         prisma.revokedCertificate.findMany({ where: { unitId: row.id } }),
         prisma.unitHistory.findMany({ where: { unitId: row.id }, orderBy: { id: 'asc' }, take: 200 }),
         prisma.incidentCase.findMany({ where: { unitId: row.id }, orderBy: { id: 'desc' }, take: 20 }),
+        lastContacts(prisma, row.id),
       ]);
       const statusOf = new Map(status.map((entry) => [hex(entry.serial), entry.state]));
       return plain({
@@ -140,6 +153,7 @@ export function operatorViews(prisma: Prisma): OperatorViews {
         cell: row.cellUnitId?.id ?? null,
         keyProtection: row.keyProtection,
         lastContactAt: row.lastContactAt,
+        lastContacts: contacts,
         generations: slots.map((slot) => ({
           lineage: slot.lineageId,
           generation: slot.generation,

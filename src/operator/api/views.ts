@@ -7,7 +7,7 @@ export interface OperatorViews {
   machines(kind?: string): Promise<Record<string, unknown>[]>;
   machine(name: string): Promise<{ fields: Record<string, unknown>; certificateDer: Buffer | null } | null>;
   units(filter: UnitFilter): Promise<Record<string, unknown>[]>;
-  /** Everything about one unit: state, bindings, generations, certificates with status, history, open case. */
+  /** Everything about one unit: state, bindings, last contacts, generations, certificates with status, history, open case. */
   unit(serialNumber: string): Promise<Record<string, unknown> | null>;
   certificate(serialHex: string): Promise<Record<string, unknown> | null>;
   overdue(): Promise<Record<string, unknown>[]>;
@@ -27,6 +27,8 @@ export interface UnitFilter {
   readonly state?: string | undefined;
   readonly batch?: string | undefined;
   readonly model?: string | undefined;
+  /** Of its line. */
+  readonly region?: string | undefined;
   /** Serial number of the last row of the page before. */
   readonly after?: string | undefined;
   readonly limit: number;

@@ -11,12 +11,14 @@ export function addUnitCommands(program: Command): void {
       .option('--state <state>')
       .option('--batch <name>')
       .option('--model <name>')
+      .option('--region <name>', 'of the units’ lines')
       .option('--after <serial>', 'continue behind this serial number')
       .option('--limit <n>', 'rows at most', '100')
       .action((options: Record<string, string>, command: Command) =>
         callAndPrint(command, { method: 'GET', path: `/units${query(options)}` }),
       ),
     'unit list --state ACTIVE',
+    'unit list --state SUSPENDED --region Seoul',
     'unit list --batch B-2411 --limit 20 -o json',
   );
   withExamples(

@@ -288,6 +288,15 @@ describe('the commands people type', () => {
     expect(await femtopki('evidence', 'list', 'SHB-24-00002')).toMatchObject([
       { code: 'CELL_CONFLICT', grade: 'strong', caseId: null, facts: { gateways: ['segw-1'] } },
     ]);
+    // Where it was last, for whoever reports it lost; and the silent ones of a region (LST-1, LST-2).
+    expect(await femtopki('unit', 'show', 'SHB-24-00002')).toMatchObject({
+      lastContacts: expect.arrayContaining([expect.objectContaining({ address: '198.51.100.2', verdict: 'deny' })]),
+    });
+    await pool.query(`UPDATE unit SET state = 'SUSPENDED', state_reason = 'silent for 90 days' WHERE id = 4`);
+    expect(await femtopki('unit', 'list', '--state', 'SUSPENDED', '--region', 'seoul')).toMatchObject([
+      { serialNumber: 'SHB-24-00004', region: 'seoul', stateReason: 'silent for 90 days' },
+    ]);
+    expect(await femtopki('unit', 'list', '--state', 'SUSPENDED', '--region', 'busan')).toEqual([]);
     for (const wrong of [
       ['alarm', 'show', '999'],
       ['evidence', 'list', 'SHB-24-09999'],

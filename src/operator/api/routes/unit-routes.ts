@@ -23,6 +23,7 @@ export function unitRoutes(deps: OperatorDeps): Route[] {
         state: z.string().max(32).optional(),
         batch: z.string().max(64).optional(),
         model: z.string().max(64).optional(),
+        region: z.string().max(64).optional(),
         after: z.string().max(32).optional(),
         limit: shape.limit,
       }),
