@@ -29,6 +29,7 @@ import { OPERATOR } from '../../test/support/issuance-rooms.js';
 import { operational, startIssuanceWorld } from '../../test/support/issuance-world.js';
 import { checkRenewals, type RenewalTally } from '../measure/check-renewals.js';
 import { treeCpuSeconds } from '../measure/process-tree.js';
+import { growFleet, settleTables } from './grow-fleet.js';
 
 /** As enrol-server opens them. */
 const CONNECTIONS_MAX = 20;
@@ -57,7 +58,16 @@ export interface UnitSeed {
   readonly key: string;
 }
 
-export type RenewalPortsOrder = { addUnits: number } | 'cpu' | { check: RenewalTally };
+export type RenewalPortsOrder =
+  | { addUnits: number }
+  /** That many units in all, `stock` of them with keys and spread through the others → the path of the file with these. */
+  | { grow: number; stock: number }
+  /** First certificates for that many new units → CPU seconds each, by part. */
+  | { issue: number }
+  | 'cpu'
+  /** → `{renewed, units}` of the record. */
+  | 'slots'
+  | { check: RenewalTally };
 
 const [scratch = ''] = process.argv.slice(2);
 const home = mkdtempSync(join(tmpdir(), 'fp-bench-pg-'));
@@ -141,6 +151,18 @@ function listen(listener: Server): Promise<number> {
 let files = 0;
 let seeded = 0;
 async function addUnits(count: number): Promise<string> {
+  return written(await makeUnits(count));
+}
+
+function written(seeds: readonly UnitSeed[]): string {
+  seeded += seeds.length;
+  files += 1;
+  const file = join(scratch, `units-${process.pid}-${files}.json`);
+  writeFileSync(file, JSON.stringify(seeds));
+  return file;
+}
+
+async function makeUnits(count: number): Promise<UnitSeed[]> {
   const seeds: UnitSeed[] = [];
   for (let left = count; left > 0; left -= UNITS_AT_ONCE) {
     const units = await world.addUnits(Math.min(left, UNITS_AT_ONCE), 'ACTIVE');
@@ -160,11 +182,42 @@ async function addUnits(count: number): Promise<string> {
       });
     }
   }
-  seeded += seeds.length;
-  files += 1;
-  const file = join(scratch, `units-${files}.json`);
-  writeFileSync(file, JSON.stringify(seeds));
-  return file;
+  return seeds;
+}
+
+const GROWN_IN_PARTS = 16;
+async function grow(units: number, stock: number): Promise<string> {
+  const seeds: UnitSeed[] = [];
+  const part = Math.ceil((units - stock) / GROWN_IN_PARTS);
+  for (let at = 0; at < GROWN_IN_PARTS; at += 1) {
+    seeds.push(...(await makeUnits(Math.ceil(stock / GROWN_IN_PARTS))));
+    const der = Buffer.from(seeds[0]?.certificate ?? '', 'base64');
+    await growFleet(postgres.url, { from: at * part + 1, units: part, of: units, der });
+  }
+  await settleTables(postgres.url);
+  return written(seeds);
+}
+
+async function issue(count: number): Promise<Record<string, number>> {
+  const units = await world.addUnits(count);
+  const requests = units.map((unit) => operational(unit));
+  const before = cpuNow();
+  for (let from = 0; from < count; from += UNITS_AT_ONCE) {
+    for (const outcome of await issuance.issueMany(requests.slice(from, from + UNITS_AT_ONCE))) {
+      if (!outcome.ok) throw outcome.error;
+    }
+  }
+  const after = cpuNow();
+  seeded += count;
+  return Object.fromEntries(Object.entries(after).map(([part, now]) => [part, (now - (before[part] ?? 0)) / count]));
+}
+
+async function slots(): Promise<Record<string, number>> {
+  const { rows } = await pool.query<Record<string, number>>(
+    `SELECT count(*) FILTER (WHERE generation > 1 AND state = 'confirmed') AS renewed, count(DISTINCT unit_id) AS units
+     FROM lineage_slot`,
+  );
+  return rows[0] ?? {};
 }
 
 function cpuNow(): Record<string, number> {
@@ -178,7 +231,10 @@ function cpuNow(): Record<string, number> {
 
 const obey = async (order: RenewalPortsOrder): Promise<void> => {
   if (order === 'cpu') process.send?.(cpuNow());
+  else if (order === 'slots') process.send?.(await slots());
   else if ('addUnits' in order) process.send?.(await addUnits(order.addUnits));
+  else if ('grow' in order) process.send?.(await grow(order.grow, order.stock));
+  else if ('issue' in order) process.send?.(await issue(order.issue));
   else process.send?.(await checkRenewals(world, { ...order.check, seeded }));
 };
 process.on('message', (order: RenewalPortsOrder) => void obey(order));
