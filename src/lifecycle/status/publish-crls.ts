@@ -34,8 +34,8 @@ export interface CrlPublisherDeps {
   /** nextUpdate − thisUpdate; default 21,600 s. */
   readonly lifeSeconds: number;
   /**
-   * A CA whose CRL took a second rests so many before the next; default 0. What took less than a quarter of a second, and what
-   * is due by its age, never rests.
+   * A CA whose CRL took a second rests so many before the next; default 0. A list of less than four
+   * megabytes, and what is due by its age, never rests.
    */
   readonly restFactor?: number;
   /** Where the deltas of a CA are, when there are any (RFC 5280 section 5.2.6). */
@@ -71,8 +71,8 @@ const RETRY_MS_MIN = 1_000;
 const HEAL_EVERY_MS = 5_000;
 /** Of retries and rests alike: half of what a revocation may take to its CRL (requirements section 1). */
 const WAIT_MS_MAX = 30_000;
-/** A list of some ten thousand keeps no disk busy however often it is written, and its next revocation waits for nothing. */
-const REST_FROM_MS = 250;
+/** A list of some 80,000. Shorter ones keep no disk busy, however long they took on a busy machine. */
+const REST_FROM_BYTES = 4 * 1_048_576;
 /** A refusal goes to the ledger once in this time, not with every try. */
 const WITHHELD_EVERY_MS = 600_000;
 
@@ -261,7 +261,7 @@ async function publishIfDue(
   await deps.store.dropBytes(deps.transactor.read, issuer.id, newest?.number ?? 0);
   const endMs = deps.clock.now().getTime();
   const tookMs = endMs - now.getTime();
-  memory.rests.set(issuer.id, endMs + (tookMs < REST_FROM_MS ? 0 : Math.min(WAIT_MS_MAX, tookMs * restFactor)));
+  memory.rests.set(issuer.id, endMs + (book.bytes < REST_FROM_BYTES ? 0 : Math.min(WAIT_MS_MAX, tookMs * restFactor)));
   return { issuer: issuer.label, outcome: 'published', number, entryCount, entriesBytes: book.bytes };
 }
 

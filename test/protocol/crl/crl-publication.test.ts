@@ -132,8 +132,8 @@ describe('CRLs, RFC 5280 section 5 (REV-3)', () => {
     expect(rows[0].sha256).toBe(rows[0].row);
   });
 
-  test('a CA rests after a CRL that took long, and after a short one waits for nothing', async () => {
-    let [offsetMs, takesMs] = [0, 100];
+  test('a CA with a short list does not rest, however long its CRL took', async () => {
+    let offsetMs = 0;
     const start = Date.now();
     const resting = rooms.publisher({
       clock: { now: () => new Date(start + offsetMs) },
@@ -142,7 +142,7 @@ describe('CRLs, RFC 5280 section 5 (REV-3)', () => {
       signer: {
         ...world.signer,
         sign: (requests) => {
-          offsetMs += takesMs;
+          offsetMs += 1_000;
           return world.signer.sign(requests);
         },
       },
@@ -155,10 +155,6 @@ describe('CRLs, RFC 5280 section 5 (REV-3)', () => {
     };
     const published = ['device-ca-1 published'];
     expect(await afterOneMore()).toEqual(published);
-    takesMs = 1_000;
-    expect(await afterOneMore()).toEqual(published);
-    expect(await afterOneMore()).toEqual([]);
-    offsetMs += 9_001;
     expect(await afterOneMore()).toEqual(published);
   });
 
