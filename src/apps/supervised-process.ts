@@ -34,6 +34,7 @@ const HEALTHY_MS = 60_000;
 /** The child ends itself after 25 s; this is for one that cannot. */
 const KILL_AFTER_MS = 26_000;
 const READY_TIMEOUT_MS = 60_000;
+const LAST_WORDS_MS = 1_000;
 
 export class SupervisedProcess {
   readonly #options: ProcessOptions;
@@ -110,10 +111,13 @@ export class SupervisedProcess {
     const child = this.#child;
     if (child && child.exitCode === null && child.signalCode === null) {
       const gone = new Promise((done) => child.once('exit', done));
+      // Its last words come behind its end; a process of its own could hold the pipe open.
+      const silent = new Promise((done) => child.once('close', done));
       child.kill('SIGTERM');
       const late = setTimeout(() => child.kill('SIGKILL'), KILL_AFTER_MS);
       await gone;
       clearTimeout(late);
+      await Promise.race([silent, sleep(LAST_WORDS_MS, undefined, { ref: false })]);
     }
     this.#file.close();
   }

@@ -1,11 +1,14 @@
 import { closeSync, existsSync, fstatSync, openSync, renameSync, writeSync } from 'node:fs';
 
-/** A log file that is closed and numbered (`name.1` is the newest closed one) when it passes a size. One writer only. */
+/**
+ * A log file that is closed and numbered (`name.1` is the newest closed one) when it passes a size. One writer only. What is
+ * written after its end is dropped: its number may be another file's by then.
+ */
 export class RotatingFile {
   readonly #path: string;
   readonly #rotateBytes: number;
   readonly #keepFiles: number;
-  #descriptor: number;
+  #descriptor: number | null;
   #bytes: number;
 
   constructor(path: string, options: { rotateBytes: number; keepFiles: number }) {
@@ -17,23 +20,26 @@ export class RotatingFile {
   }
 
   write(text: string | Uint8Array): void {
+    if (this.#descriptor === null) return;
     const bytes = typeof text === 'string' ? Buffer.from(text) : text;
-    if (this.#bytes > 0 && this.#bytes + bytes.length > this.#rotateBytes) this.#rotate();
+    if (this.#bytes > 0 && this.#bytes + bytes.length > this.#rotateBytes)
+      this.#descriptor = this.#next(this.#descriptor);
     writeSync(this.#descriptor, bytes);
     this.#bytes += bytes.length;
   }
 
   close(): void {
-    closeSync(this.#descriptor);
+    if (this.#descriptor !== null) closeSync(this.#descriptor);
+    this.#descriptor = null;
   }
 
-  #rotate(): void {
-    closeSync(this.#descriptor);
+  #next(full: number): number {
+    closeSync(full);
     for (let number = this.#keepFiles - 1; number >= 1; number--) {
       if (existsSync(`${this.#path}.${number}`)) renameSync(`${this.#path}.${number}`, `${this.#path}.${number + 1}`);
     }
     renameSync(this.#path, `${this.#path}.1`);
-    this.#descriptor = openSync(this.#path, 'a', 0o600);
     this.#bytes = 0;
+    return openSync(this.#path, 'a', 0o600);
   }
 }
