@@ -166,7 +166,7 @@ function few(name: string, rows: number): QueryOptions {
   return rows <= FEW_ROWS_MAX ? { preparedAs: `issuance-${name}` } : {};
 }
 
-const FEW_ROWS_MAX = Number(process.env['FEW'] ?? 32);
+const FEW_ROWS_MAX = 32;
 
 const STALE_COLUMNS = `i.attempt_id AS "attemptId", i.created_at AS "createdAt", i.issuer_id AS "issuerId", i.serial,
   i.purpose, i.unit_id AS "unitId", i.machine_id AS "machineId", i.not_after AS "notAfter", i.slot_id AS "slotId"`;

@@ -1,3 +1,6 @@
+import { textArray, timestamptzArray } from '../../platform/db/binary-array.js';
+import { oneOf } from '../../platform/db/set-statement.js';
+import type { Transaction } from '../../platform/db/transaction.js';
 import type { BindingHistoryRow, LinePrefix, PlaceStore } from './place-store.js';
 import type { Cell, Line, ResolvedLine } from './registry.js';
 
@@ -5,17 +8,10 @@ const LINE_COLUMNS = 'id, name, region';
 const CELL_COLUMNS = 'id, unit_id AS "unitId", segw_address AS "segwAddress"';
 const PREFIX_COLUMNS = `prefix::text AS prefix, line_id AS "lineId", authoritative, valid_from AS "validFrom", valid_to AS "validTo"`;
 
+const lineAt = oneOf(linesAt);
+
 export const placeStore: PlaceStore = {
-  lineAt: async (tx, address, at) => {
-    const { rows } = await tx.query<ResolvedLine>(
-      `SELECT p.line_id AS "lineId", l.name, p.authoritative
-       FROM line_prefix p JOIN line l ON l.id = p.line_id
-       WHERE p.prefix >>= $1::inet AND p.valid_from <= $2 AND (p.valid_to IS NULL OR p.valid_to > $2)
-       ORDER BY masklen(p.prefix) DESC, p.valid_from DESC LIMIT 1`,
-      [address, at],
-    );
-    return rows[0] ?? null;
-  },
+  lineAt: (tx, address, at) => lineAt(tx, { address, at }),
 
   line: async (tx, by, lock) => {
     const [column, value] = 'id' in by ? ['id', by.id] : ['name', by.name];
@@ -112,3 +108,22 @@ export const placeStore: PlaceStore = {
       )
     ).rows,
 };
+
+/** The longest prefix that held at that moment, of each address. */
+async function linesAt(
+  tx: Transaction,
+  asked: readonly { readonly address: string; readonly at: Date }[],
+): Promise<(ResolvedLine | null)[]> {
+  const { rows } = await tx.query<ResolvedLine & { n: number }>(
+    `SELECT a.n::int AS n, found.*
+     FROM unnest($1::text[], $2::timestamptz[]) WITH ORDINALITY AS a(address, at, n) CROSS JOIN LATERAL (
+       SELECT p.line_id AS "lineId", l.name, p.authoritative
+       FROM line_prefix p JOIN line l ON l.id = p.line_id
+       WHERE p.prefix >>= a.address::inet AND p.valid_from <= a.at AND (p.valid_to IS NULL OR p.valid_to > a.at)
+       ORDER BY masklen(p.prefix) DESC, p.valid_from DESC LIMIT 1) found`,
+    [textArray(asked.map(({ address }) => address)), timestamptzArray(asked.map(({ at }) => at))],
+    { preparedAs: 'lines-at' },
+  );
+  const found = new Map(rows.map(({ n, ...line }) => [n, line]));
+  return asked.map((_, index) => found.get(index + 1) ?? null);
+}

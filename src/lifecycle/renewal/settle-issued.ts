@@ -16,7 +16,8 @@ export async function settleIssued(
   const { unit } = credential;
   const at = deps.clock.now();
   const actor = `unit:${unit.serialNumber}`;
-  const lineId = await authoritativeLine(deps, credential);
+  // Of a unit without a line nothing depends on it.
+  const lineId = unit.lineId === null ? null : await authoritativeLine(deps, credential);
   await deps.transactor.runTogether(async (tx) => {
     // Lock order: unit, lineage, slot. A hold that is being made either sees this or is seen here.
     const now = await deps.registry.unitById(tx, unit.id, { lock: 'update' });
