@@ -19,28 +19,18 @@ import type { OperatorDeps } from '../operator-deps.js';
 import { type Call, OPERATORS, READERS, type Route, route } from '../route.js';
 import { resolveCampaign } from '../selections.js';
 import * as shape from '../shapes.js';
+import { listedUnits, signedList } from './signed-list.js';
 
 const LIST_BYTES_MAX = CAMPAIGN_UNITS_MAX * 40;
 
-const listed = z
-  .array(shape.unitSerial)
-  .min(1)
-  .max(CAMPAIGN_UNITS_MAX)
-  .optional()
-  .describe('with by=serial-numbers: the units');
+const listed = listedUnits(CAMPAIGN_UNITS_MAX);
 
 const campaignBody = z.strictObject({
   select: campaignSelect,
   units: listed,
   plan: wavePlan,
   reason: shape.freeText,
-  listSha256: shape.sha256Hex.describe('of the preview: what is signed is this list'),
-  count: z.int().min(1).max(CAMPAIGN_UNITS_MAX),
-  secondPerson: z.boolean().default(false).describe('puts it before a second person'),
-  confirm: z.string().max(100).optional().describe('beyond 100 units: the phrase of the preview, typed'),
-  nonce: z.string().regex(/^[0-9a-f]{32}$/),
-  until: shape.instant,
-  signature: shape.signature,
+  ...signedList(CAMPAIGN_UNITS_MAX),
 });
 
 /** Units that are re-keyed in waves: looked at first, signed, stopped when too many fail. */

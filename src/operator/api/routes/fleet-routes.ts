@@ -18,30 +18,20 @@ import type { OperatorDeps } from '../operator-deps.js';
 import { type Call, DECIDERS, OPERATORS, READERS, type Route, route } from '../route.js';
 import { anySelect, resolveAny } from '../selections.js';
 import * as shape from '../shapes.js';
+import { listedUnits, signedList } from './signed-list.js';
 
 /** A list of serial numbers as JSON, with room for white space. */
 const LIST_BYTES_MAX = FLEET_UNITS_MAX * 40;
 const UNKNOWN_SHOWN_MAX = 20;
 
-const listed = z
-  .array(shape.unitSerial)
-  .min(1)
-  .max(FLEET_UNITS_MAX)
-  .optional()
-  .describe('with by=serial-numbers: the units');
+const listed = listedUnits(FLEET_UNITS_MAX);
 
 const orderBody = z.strictObject({
   select: unitSelect,
   units: listed,
   reason: shape.freeText,
   evidence: shape.freeText.optional(),
-  listSha256: shape.sha256Hex.describe('of the preview: what is signed is this list'),
-  count: z.int().min(1).max(FLEET_UNITS_MAX),
-  secondPerson: z.boolean().default(false).describe('puts it before a second person'),
-  confirm: z.string().max(100).optional().describe('beyond 100 units: the phrase of the preview, typed'),
-  nonce: z.string().regex(/^[0-9a-f]{32}$/),
-  until: shape.instant,
-  signature: shape.signature,
+  ...signedList(FLEET_UNITS_MAX),
 });
 
 /** Acts over many units: looked at first, signed, carried out part by part. */
